@@ -1,0 +1,1 @@
+"""espressivo learns and generates expressive musical performances."""
