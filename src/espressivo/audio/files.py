@@ -1,0 +1,120 @@
+"""Samples in and out of audio files: the only file that knows the audio file library."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from espressivo.errors import AudioError
+
+Array = NDArray[Any]
+
+BLOCK = 65_536
+"""Frames per write. A Vorbis file written in one long call crashes the encoder."""
+
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+"""What can be written, by suffix: container and encoding."""
+
+
+class Tags(NamedTuple):
+    """What a file says about itself; empty ones are left out."""
+
+    title: str = ""
+    artist: str = ""
+    comment: str = ""
+    copyright: str = ""
+
+
+def format_of(path: Path) -> str:
+    """Tell the format from the suffix; raises AudioError for one that cannot be written."""
+    name = path.suffix.lower().removeprefix(".")
+    if name not in FORMATS:
+        known = ", ".join(f".{suffix}" for suffix in FORMATS)
+        raise AudioError(f"{path}: unknown audio suffix {path.suffix!r}; use one of {known}")
+    return name
+
+
+def decode(content: bytes, frames: int = -1) -> Array:
+    """Decode the first `frames` (-1: all) of one mono audio file in memory to float32."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            return np.asarray(file.read(frames, dtype="float32", always_2d=True))[:, 0]
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"a sample cannot be decoded: {error}") from error
+
+
+def blocks(path: Path) -> Iterator[Array]:
+    """Read a stereo file as float32 blocks [frames, 2] of at most 65,536 frames."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            yield from file.blocks(BLOCK, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"{path} cannot be read as audio: {error}") from error
+
+
+def write(path: Path, blocks: Iterable[Array], rate: int, tags: Tags) -> None:
+    """Write float32 blocks [frames, 2] to `path`, whole or not at all.
+
+    The file grows under a temporary name beside `path` and takes its place at the end. Raises
+    AudioError, leaving nothing behind, if the folder cannot be written or the disk is full.
+    """
+    name = format_of(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        written = _write(str(partial), blocks, rate, tags, name)
+        kept = soundfile.info(str(partial)).frames
+        if kept < written:
+            raise OSError(f"only {kept} of {written} frames arrived; is the disk full?")
+        partial.replace(path)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(f"cannot write {path}: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def encode(blocks: Iterable[Array], rate: int, tags: Tags, name: str) -> bytes:
+    """Give a whole file in memory, for a player in a page; `name` is a key of `FORMATS`."""
+    if name not in FORMATS:
+        raise AudioError(f"unknown audio format {name!r}; use one of {', '.join(FORMATS)}")
+    content = io.BytesIO()
+    try:
+        _write(content, blocks, rate, tags, name)
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"cannot encode {name} at {rate} Hz: {error}") from error
+    return content.getvalue()
+
+
+def _write(
+    target: str | BinaryIO, blocks: Iterable[Array], rate: int, tags: Tags, name: str
+) -> int:
+    container, encoding = FORMATS[name]
+    frames = 0
+    with soundfile.SoundFile(
+        target, "w", samplerate=rate, channels=2, format=container, subtype=encoding
+    ) as file:
+        for tag, text in tags._asdict().items():
+            if text:
+                setattr(file, tag, text)
+        for block in blocks:
+            for start in range(0, len(block), BLOCK):
+                piece = block[start : start + BLOCK]
+                try:
+                    file.write(piece)
+                except AssertionError as error:  # the library's answer to a short write
+                    raise OSError("not everything arrived; is the disk full?") from error
+                frames += len(piece)
+    return frames
