@@ -49,8 +49,8 @@ LIGHT = Theme(
     octave="#cfd5dd",
     grid="#e1e5ea",
     lane="#f4f6f8",
-    pedal="#8793a3",
-    soft="#b09a72",
+    pedal="#9aa6b5",
+    soft="#c2ad85",
     mark="#c2410c",
     ramp=(
         "#7bd9e3", "#59bfe4", "#4ca4e6", "#5286e9", "#6766e6", "#7d45d1",

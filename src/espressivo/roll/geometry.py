@@ -74,9 +74,12 @@ def nice_step(smallest: float) -> float:
     for step in _STEPS:
         if step >= smallest:
             return step
-    magnitude = 10.0 ** math.floor(math.log10(smallest / 3600))
-    return next(
-        3600 * factor * magnitude for factor in (1, 2, 5, 10) if 3600 * factor * magnitude >= smallest
+    hours = smallest / 3600
+    magnitude = 10.0 ** math.floor(math.log10(hours))
+    return (
+        3600
+        * magnitude
+        * next(factor for factor in (1, 2, 5, 10, 20) if factor * magnitude >= hours)
     )
 
 
@@ -108,9 +111,7 @@ def curve(performance: Performance, number: int, edges: Floats) -> Floats:
     """
     deepest = np.zeros(len(edges) - 1)
     for index, track in enumerate(performance.tracks):
-        mine = (performance.controls["track"] == index) & (
-            performance.controls["number"] == number
-        )
+        mine = (performance.controls["track"] == index) & (performance.controls["number"] == number)
         moves = performance.controls[mine]
         if len(moves) and not track.is_drum:
             times = np.append(moves["time"], max(float(edges[-1]), float(moves["time"][-1])))

@@ -1,13 +1,13 @@
 """One page, as plain shapes: what PNG and SVG both paint.
 
 A page is a header (title, facts, the colours of velocity) above one or more systems. A system is a
-keyboard, its roll, a lane for each pedal, and a time axis. Measures are points; y grows downwards.
+keyboard, its roll, a lane for each pedal, and a time axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,84 +15,14 @@ import numpy as np
 from espressivo.performance import SOFT, SUSTAIN, Array, Performance
 from espressivo.roll import geometry
 from espressivo.roll.colour import Theme
+from espressivo.roll.shapes import Area, Box, Label, Line, Page, System
 
-MOST_NOTES = 60_000
-MOST_SYSTEMS = 12
 LINE_SECONDS = 60.0
+MOST_SYSTEMS = 12
+MOST_NOTES = 60_000
 
-_LEFT, _RIGHT, _KEYBOARD = 62.0, 28.0, 20.0
+_LEFT, _RIGHT, _KEYBOARD, _LEGEND = 62.0, 28.0, 20.0, 190.0
 _NARROWEST_NOTE = 1.5
-
-
-class Box(NamedTuple):
-    """A filled rectangle."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    fill: str
-
-
-class Area(NamedTuple):
-    """A filled outline."""
-
-    points: tuple[tuple[float, float], ...]
-    fill: str
-
-
-class Line(NamedTuple):
-    """A horizontal or vertical line, solid or dashed."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    width: float
-    stroke: str
-    dashed: bool = False
-
-
-class Label(NamedTuple):
-    """Words on a baseline; `anchor` says which of their ends is at x."""
-
-    x: float
-    y: float
-    text: str
-    size: float
-    fill: str
-    anchor: str = "start"
-
-
-Shape = Box | Area | Line | Label
-
-
-class System(NamedTuple):
-    """Where a stretch of time is on the page: `x` to `x + width` is `start` to `end`."""
-
-    start: float
-    end: float
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-@dataclass
-class Page:
-    """Everything to paint, in order, in named layers."""
-
-    width: float
-    theme: Theme
-    title: str
-    facts: str = ""
-    height: float = 0.0
-    systems: list[System] = field(default_factory=list)
-    layers: dict[str, list[Shape]] = field(default_factory=dict)
-
-    def add(self, layer: str, *shapes: Shape) -> None:
-        """Put shapes on a layer; layers lie on each other in the order of their first shape."""
-        self.layers.setdefault(layer, []).extend(shapes)
 
 
 class _Frame(NamedTuple):
@@ -131,7 +61,7 @@ def page(
     scale = (width - _LEFT - _RIGHT) / (lines[0][1] - lines[0][0])
     drawn, cell = geometry.thinned(notes, 1.0 / scale, MOST_NOTES)
     low, high = geometry.keys(drawn)
-    key = (5.0, 4.0, 3.0, 3.0, 3.0)[len(lines) - 1] if len(lines) <= 5 else 2.5
+    key = {1: 5.0, 2: 4.0}.get(len(lines), 3.0 if len(lines) < 6 else 2.5)
     frame = _Frame(
         low,
         high,
@@ -171,25 +101,22 @@ def _facts(notes: Array, drawn: Array, cell: float, start: float, end: float) ->
 
 def _header(sheet: Page) -> float:
     """Write title, facts and the legend; give the y below them."""
-    theme, legend = sheet.theme, 190.0
-    right = sheet.width - _RIGHT
-    y = 36.0
+    theme, y = sheet.theme, 36.0
     if sheet.title:
-        room = right - legend - 80.0 - _LEFT
-        sheet.add("title", Label(_LEFT, 40.0, _shortened(sheet.title, 22.0, room), 22.0, theme.ink))
+        room = sheet.width - _LEFT - _RIGHT - _LEGEND - 80.0
+        title = _shortened(sheet.title, 22.0, room)
+        sheet.add("words", Label(_LEFT, 40.0, title, 22.0, theme.ink))
         y = 62.0
-    sheet.add("facts", Label(_LEFT, y, sheet.facts, 13.0, theme.quiet_ink))
-    for index in range(127):
-        x = right - legend + index * legend / 127
-        sheet.add("legend", Box(x, y - 24.0, legend / 127, 9.0, theme.velocity(index + 1)))
-    sheet.add(
-        "legend",
-        Label(right - legend - 10.0, y - 15.5, "velocity", 12.0, theme.quiet_ink, "end"),
-        *(
-            Label(right - legend + (v - 0.5) * legend / 127, y, str(v), 11.0, theme.quiet_ink, "middle")
-            for v in (1, 32, 64, 96, 127)
-        ),
-    )
+    sheet.add("words", Label(_LEFT, y, sheet.facts, 13.0, theme.quiet_ink))
+    left, wide = sheet.width - _RIGHT - _LEGEND, _LEGEND / 127
+    for velocity in range(1, 128):
+        x = left + (velocity - 1) * wide
+        overlap = 0.0 if velocity == 127 else 1.0  # or a browser shows seams
+        sheet.add("legend", Box(x, y - 24.0, wide + overlap, 9.0, theme.velocity(velocity)))
+        if velocity in (1, 32, 64, 96, 127):
+            text = str(velocity)
+            sheet.add("words", Label(x + wide / 2, y, text, 11.0, theme.quiet_ink, "middle"))
+    sheet.add("words", Label(left - 10.0, y - 15.5, "velocity", 12.0, theme.quiet_ink, "end"))
     return y + 14.0
 
 
@@ -216,31 +143,27 @@ def _system(
 
 def _keyboard(sheet: Page, frame: _Frame, system: System) -> None:
     theme, key = sheet.theme, frame.key
-    left = system.x - _KEYBOARD - 4.0
-    sheet.add("rows", Box(system.x, system.y, system.width, frame.roll, theme.white_row))
-    sheet.add("keyboard", Box(left, system.y, _KEYBOARD, frame.roll, theme.white_key))
+    left, right = system.x - _KEYBOARD - 4.0, system.x - 4.0
+    bottom = system.y + system.height
+    sheet.add("rows", Box(system.x, system.y, system.width, system.height, theme.white_row))
+    sheet.add("keyboard", Box(left, system.y, _KEYBOARD, system.height, theme.white_key))
     for pitch in range(frame.low, frame.high + 1):
         y = system.y + frame.y(pitch)
         if pitch % 12 in geometry.BLACK_KEYS:
             sheet.add("rows", Box(system.x, y, system.width, key, theme.black_row))
             sheet.add("keyboard", Box(left, y, _KEYBOARD * 0.62, key, theme.black_key))
-        if pitch % 12 in (0, 5) and pitch > frame.low:  # two white keys touch below C and F
-            edge = Line(left, y + key, left + _KEYBOARD, y + key, 0.5, theme.octave)
-            sheet.add("keyboard", edge)
+        y += key
+        if pitch % 12 in (0, 5):  # below C and F two white keys touch
+            sheet.add("keyboard", Line(left, y, right, y, 0.5, theme.octave))
         if pitch % 12 == 0:
-            below = y + key
-            sheet.add("rows", Line(system.x, below, system.x + system.width, below, 0.5, theme.octave))
+            sheet.add("rows", Line(system.x, y, system.x + system.width, y, 0.5, theme.octave))
             name = f"C{pitch // 12 - 1}"
-            y = below - key / 2 + 3.6
-            sheet.add("octaves", Label(left - 5.0, y, name, 10.5, theme.quiet_ink, "end"))
-    bottom = system.y + frame.roll
-    for x1, y1, x2, y2 in (
-        (left, system.y, left, bottom),
-        (left + _KEYBOARD, system.y, left + _KEYBOARD, bottom),
-        (left, system.y, left + _KEYBOARD, system.y),
-        (left, bottom, left + _KEYBOARD, bottom),
-    ):
-        sheet.add("keyboard", Line(x1, y1, x2, y2, 0.5, theme.octave))
+            y += 3.6 - key / 2
+            sheet.add("words", Label(left - 5.0, y, name, 10.5, theme.quiet_ink, "end"))
+    for x in (left, right):
+        sheet.add("keyboard", Line(x, system.y, x, bottom, 0.5, theme.octave))
+    for y in (system.y, bottom):
+        sheet.add("keyboard", Line(left, y, right, y, 0.5, theme.octave))
 
 
 def _lanes(sheet: Page, frame: _Frame, system: System, performance: Performance) -> float:
@@ -258,7 +181,7 @@ def _lanes(sheet: Page, frame: _Frame, system: System, performance: Performance)
         for points in _steps(x, values / 127 * height, y + height):
             sheet.add(name, Area(points, fill))
         label = Label(system.x - 9.0, y + height / 2 + 3.6, name, 10.5, theme.quiet_ink, "end")
-        sheet.add("lane names", label)
+        sheet.add("words", label)
         y += height
     return y
 
@@ -271,7 +194,7 @@ def _steps(
     changes = np.flatnonzero(np.diff(rounded, prepend=np.nan, append=np.nan) != 0)
     outlines: list[list[tuple[float, float]]] = []
     resting = True
-    for first, after in zip(changes[:-1], changes[1:], strict=True):
+    for first, after in pairwise(changes):
         height = float(rounded[first])
         if height == 0:
             resting = True
@@ -290,14 +213,13 @@ def _axis(sheet: Page, frame: _Frame, system: System, floor: float) -> float:
         x = system.x + (time - system.start) * frame.scale
         sheet.add("grid", Line(x, system.y, x, floor + 4.0, 0.5, theme.grid))
         text = geometry.clock(time, frame.end, frame.step)
-        sheet.add("axis", Label(x, floor + 17.0, text, 11.0, theme.quiet_ink, "middle"))
+        sheet.add("words", Label(x, floor + 17.0, text, 11.0, theme.quiet_ink, "middle"))
     return floor + 26.0
 
 
 def _notes(sheet: Page, frame: _Frame, system: System, notes: Array) -> None:
     inside = notes[(notes["onset"] < system.end) & (notes["offset"] > system.start)]
     right = system.x + system.width
-    sheet.add("notes")
     for onset, offset, pitch, velocity, _ in np.sort(inside, order="velocity").tolist():
         first = system.x + (max(onset, system.start) - system.start) * frame.scale
         last = system.x + (min(offset, system.end) - system.start) * frame.scale
@@ -325,7 +247,7 @@ def _marks(sheet: Page, frame: _Frame, system: System, floor: float) -> None:
 
 def _line(text: str) -> str:
     """Bring a title onto one line, without characters that no picture can hold."""
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _measured(text: str, size: float) -> float:

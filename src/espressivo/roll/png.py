@@ -7,13 +7,13 @@ import io
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from espressivo.roll.page import Area, Box, Label, Line, Page
+from espressivo.roll.shapes import Area, Box, Label, Line, Page
 
 PIXELS_PER_POINT = 2
 _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
 
 
-def png(page: Page) -> bytes:
+def painted(page: Page) -> bytes:
     """Paint; every edge falls on a whole pixel, so thin notes stay sharp."""
     size = (_pixels(page.width), _pixels(page.height))
     image = Image.new("RGB", size, page.theme.paper)

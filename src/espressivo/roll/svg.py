@@ -5,25 +5,25 @@ from __future__ import annotations
 from itertools import groupby
 from xml.sax.saxutils import escape, quoteattr
 
-from espressivo.roll.page import Area, Box, Label, Line, Page, Shape
+from espressivo.roll.shapes import Area, Box, Label, Line, Page, Shape
 
 _FONTS = "Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif"
 
 
-def svg(page: Page) -> str:
+def written(page: Page) -> str:
     """Write; the layers become groups named by their class, notes the group "notes"."""
     width, height = _number(page.width), _number(page.height)
     name = quoteattr(": ".join(part for part in (page.title or "Piano roll", page.facts) if part))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" aria-label={name} '
-        f'font-family="{_FONTS}" shape-rendering="crispEdges">',
+        f'font-family="{_FONTS}">',
         f"<title>{escape(page.title or 'Piano roll')}</title>",
         f"<desc>{escape(page.facts)}</desc>",
         f'<rect width="{width}" height="{height}" fill="{page.theme.paper}"/>',
     ]
     for layer, shapes in page.layers.items():
-        lines.append(f'<g class="{layer.replace(" ", "-")}">')
+        lines.append(f'<g class="{layer}">')
         for colour, alike in groupby(shapes, key=_colour):
             lines.append(f'<g fill="{colour}">' + "".join(map(_element, alike)) + "</g>")
         lines.append("</g>")
@@ -41,8 +41,8 @@ def _number(value: float) -> str:
 def _element(shape: Shape) -> str:
     match shape:
         case Box(x, y, width, height):
-            x, y, width, height = map(_number, (x, y, width, height))
-            return f'<rect x="{x}" y="{y}" width="{width}" height="{height}"/>'
+            at = f'x="{_number(x)}" y="{_number(y)}"'
+            return f'<rect {at} width="{_number(width)}" height="{_number(height)}"/>'
         case Area(points):
             path = "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
             return f'<path d="M{path}Z"/>'
