@@ -1,0 +1,77 @@
+"""A stack of LSTM layers over one-hot events (Oore et al. 2018; Performance RNN, 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from espressivo.configs import LstmConfig
+from espressivo.models.model import Model, State
+
+
+@dataclass
+class LstmState:
+    """Hidden and cell values of every layer, [layer, batch, width]."""
+
+    hidden: Tensor
+    cell: Tensor
+    length: int = 0
+
+    def fork(self, count: int) -> LstmState:
+        """Give `count` independent copies of every batch entry."""
+        hidden, cell = (x.repeat_interleave(count, 1) for x in (self.hidden, self.cell))
+        return LstmState(hidden, cell, self.length)
+
+    def detach(self) -> LstmState:
+        """Cut off the gradient history, keep the values."""
+        return LstmState(self.hidden.detach(), self.cell.detach(), self.length)
+
+
+class Lstm(Model):
+    """Events in as one-hot vectors, logits of the next event out."""
+
+    def __init__(self, config: LstmConfig, vocabulary_size: int) -> None:
+        """Initialise as Performance RNN does: Glorot weights, forget gates open."""
+        super().__init__()
+        self.config, self.vocabulary_size = config, vocabulary_size
+        between = config.dropout if config.layers > 1 else 0.0
+        self.lstm = nn.LSTM(
+            vocabulary_size, config.width, config.layers, batch_first=True, dropout=between
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.width, vocabulary_size)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for name, parameter in self.lstm.named_parameters():
+            if name.startswith("weight"):
+                for gate in parameter.chunk(4):
+                    nn.init.xavier_uniform_(gate)
+            else:
+                nn.init.zeros_(parameter)
+                if name.startswith("bias_ih"):  # the forget gate starts open: BasicLSTMCell
+                    parameter.data[self.config.width : 2 * self.config.width] = 1.0
+        nn.init.xavier_uniform_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def start(self, batch: int) -> LstmState:
+        """Give the memory of having read nothing."""
+        like: Any = self.output.weight
+        zeros = like.new_zeros(self.config.layers, batch, self.config.width)
+        return LstmState(zeros, zeros)
+
+    def forward(
+        self, tokens: Int[Tensor, "b t"], state: State | None = None
+    ) -> tuple[Float[Tensor, "b t v"], State]:
+        """Give the logits after every token, and the memory after the last."""
+        memory = self.start(len(tokens)) if state is None else state
+        if not isinstance(memory, LstmState):
+            raise TypeError(f"an LSTM cannot continue from {type(memory).__name__}")
+        events = F.one_hot(tokens, self.vocabulary_size).to(self.output.weight.dtype)
+        read, (hidden, cell) = self.lstm(events, (memory.hidden, memory.cell))
+        logits = self.output(self.dropout(read))
+        return logits, LstmState(hidden, cell, memory.length + tokens.shape[1])

@@ -1,0 +1,42 @@
+"""Integers to logits, with explicit memory."""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class State(Protocol):
+    """What a model remembers of the tokens it has read; opaque to callers."""
+
+    length: int
+
+    def fork(self, count: int) -> Self:
+        """Give `count` independent copies, batch entry by batch entry."""
+        ...
+
+    def detach(self) -> Self:
+        """Give the same memory with its gradient history cut off."""
+        ...
+
+
+class Model(nn.Module):
+    """The definition of a network, for training; `espressivo.engines` plays the same weights.
+
+    Law, for every model, within its context: cutting a sequence anywhere and threading the state
+    gives the same logits.
+    """
+
+    vocabulary_size: int
+
+    def start(self, batch: int) -> State:
+        """Give the memory of having read nothing."""
+        raise TypeError(f"{type(self).__name__} does not say how it starts")
+
+    def forward(
+        self, tokens: Int[Tensor, "b t"], state: State | None = None
+    ) -> tuple[Float[Tensor, "b t v"], State]:
+        """Give the logits after every token, and the memory after the last."""
+        raise TypeError(f"{type(self).__name__} does not say what it computes")
