@@ -72,7 +72,8 @@ def page(
         geometry.nice_step(76.0 / scale),
         end,
     )
-    sheet = Page(width, theme, _line(title), _facts(notes, drawn, cell, start, end))
+    played = max(start, min(end, performance.duration))
+    sheet = Page(width, theme, _line(title), _facts(notes, drawn, cell, start, played))
     y = _header(sheet)
     for line in lines:
         y = _system(sheet, frame, drawn, performance, line, y)
@@ -89,11 +90,12 @@ def _pedals(performance: Performance, lines: int) -> tuple[tuple[str, int, float
 
 def _facts(notes: Array, drawn: Array, cell: float, start: float, end: float) -> str:
     span = end - start
-    longest = max(end, 121.0)
-    length = f"{span:.1f} s" if span < 60 else geometry.clock(span, max(span, 121.0))
-    facts = [length, f"{len(notes):,} notes", f"{len(notes) / span:.1f} notes per second"]
+    facts = [f"{span:.1f} s" if span < 60 else geometry.clock(span, max(span, 121.0))]
     if start > 0:
-        facts[0] += f" from {geometry.clock(start, longest)}"
+        facts[0] += f" from {geometry.clock(start, max(end, 121.0))}"
+    facts.append(f"{len(notes):,} note{'' if len(notes) == 1 else 's'}")
+    if len(notes) and span >= 1:
+        facts.append(f"{len(notes) / span:.1f} notes per second")
     if len(drawn) < len(notes):
         facts.append(f"{len(drawn):,} drawn: of each key the loudest in {cell:.2g} s")
     return "  ·  ".join(facts)
@@ -101,7 +103,7 @@ def _facts(notes: Array, drawn: Array, cell: float, start: float, end: float) ->
 
 def _header(sheet: Page) -> float:
     """Write title, facts and the legend; give the y below them."""
-    theme, y = sheet.theme, 36.0
+    theme, y = sheet.theme, 44.0
     if sheet.title:
         room = sheet.width - _LEFT - _RIGHT - _LEGEND - 80.0
         title = _shortened(sheet.title, 22.0, room)
@@ -237,7 +239,8 @@ def _marks(sheet: Page, frame: _Frame, system: System, floor: float) -> None:
             continue
         x = system.x + (time - system.start) * frame.scale
         colour = sheet.theme.mark
-        sheet.add("marks", Line(x, system.y - 16.0, x, floor, 1.0, colour, dashed=True))
+        top = system.y - (16.0 if x >= taken else 3.0)  # not through the words before
+        sheet.add("marks", Line(x, top, x, floor, 1.0, colour, dashed=True))
         text = _shortened(text, 11.0, sheet.width - _LEFT - _RIGHT)
         room = sheet.width - _RIGHT - _measured(text, 11.0)
         at = max(min(x + 5.0, room), taken)

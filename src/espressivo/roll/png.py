@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import unicodedata
+from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
@@ -10,6 +12,11 @@ from PIL.PngImagePlugin import PngInfo
 from espressivo.roll.shapes import Area, Box, Label, Line, Page
 
 PIXELS_PER_POINT = 2
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_KIN = {
+    **{"\u2013": "-", "♯": "#", "♭": "b", "ß": "ss", "Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe"},
+    **{"Ł": "L", "ł": "l", "Ø": "O", "ø": "o", "Đ": "D", "đ": "d"},
+}
 _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
 
 
@@ -63,7 +70,26 @@ def _line(brush: ImageDraw.ImageDraw, line: Line) -> None:
         brush.rectangle((left, y, right - 1, end - 1), fill=line.stroke)
 
 
+@cache
+def _font(size: float) -> Font:
+    return ImageFont.load_default(size)
+
+
+@cache
+def _drawable(letter: str, font: Font) -> str:
+    """Give what Pillow's own font has for a letter: itself, its nearest kin, or else "?".
+
+    That font knows little beyond ASCII, but it is everywhere the same. SVG keeps every letter.
+    """
+    missing = bytes(font.getmask("\uffff"))
+    for candidate in (letter, _KIN.get(letter, unicodedata.normalize("NFKD", letter)[0])):
+        if bytes(font.getmask(candidate)) != missing:
+            return candidate
+    return "?"
+
+
 def _label(brush: ImageDraw.ImageDraw, label: Label) -> None:
-    font = ImageFont.load_default(label.size * PIXELS_PER_POINT)
+    font = _font(label.size * PIXELS_PER_POINT)
+    text = "".join(_drawable(letter, font) for letter in label.text)
     place = (label.x * PIXELS_PER_POINT, label.y * PIXELS_PER_POINT)
-    brush.text(place, label.text, fill=label.fill, font=font, anchor=_ANCHORS[label.anchor])
+    brush.text(place, text, fill=label.fill, font=font, anchor=_ANCHORS[label.anchor])
