@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -111,6 +112,13 @@ class Performance:
             f"Performance({self.duration:.2f} s, {len(self.notes)} notes, "
             f"{len(self.controls)} controls{tracks})"
         )
+
+    def _repr_html_(self) -> str:
+        """Show roll and player in a notebook, which asks the object itself.
+
+        The name is looked up when asked, so that notes go on knowing nothing of sound and sight.
+        """
+        return str(import_module("espressivo.notebook").html(self))
 
     @property
     def duration(self) -> float:
