@@ -1,0 +1,178 @@
+"""The ordinary track, read by symusic at a few hundred times the speed of Python.
+
+symusic drops keys that are never released and pedals of channels without notes, does not say
+which channel a track had, and trusts lengths that reach beyond the file. So it is handed one
+track at a time, in a frame that ends inside its own bytes: marks before and after the music
+make it create every channel, report the end, and show what was still sounding. Where a track
+could be misread even so, `read_track` gives None and `events` reads it instead.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from symusic.core import ScoreTick
+
+from espressivo.midi import events
+from espressivo.midi.ticks import IS_PEDAL, Moves, TickTrack, Voice
+
+Bytes = NDArray[Any]
+
+_SMALL, _LARGE = 256, 1 << 20
+_MOST_RESERVED = 1 << 28
+"""symusic sets aside memory for a whole track at every change of program."""
+_END = b"\xff\x2f\x00"
+_SENTINEL = "espressivo:end"
+_FRAME_HEADER = b"MThd" + struct.pack(">IHHH", 6, 0, 1, 480) + b"MTrk"
+_SPACER = b"\x01\xff\x01\x00"
+_AFTER = b"\xff\x06" + bytes([len(_SENTINEL)]) + _SENTINEL.encode() + b"\x01\xff\x01\x00"
+_PADDING = bytes(16)
+
+
+def _mark(channel: int) -> bytes:
+    return bytes([0, 0x90 | channel, 0, 1, 0, 0x80 | channel, 0, 0])
+
+
+def _releases(channel: int) -> bytes:
+    return bytes([0, 0x80 | channel, 0, 0]) + b"".join(bytes([0, p, 0]) for p in range(1, 128))
+
+
+_OPENING = [_mark(channel) for channel in range(16)]
+_CLOSING = [_releases(channel) + _mark(channel) for channel in range(16)]
+
+
+def read_track(track: bytes, most: int) -> TickTrack | None:
+    """Read a track, or give None where only the slow reader can vouch for the result.
+
+    `most` bounds notes and pedal moves as in `events.read_track`, whose errors this raises too.
+    """
+    if len(track) < _SMALL:
+        return events.read_track(track, most)
+    channels = _possible_channels(track)
+    if channels is None:
+        return None
+    try:
+        name, port = events.heading(track)
+        score = ScoreTick.from_midi(_framed(track, channels))
+    except (events.DamageError, RuntimeError, ValueError, OSError, MemoryError):
+        return None
+    ends = [mark.time for mark in score.markers if mark.text == _SENTINEL]
+    tempi = score.tempos.numpy()
+    if len(ends) != 1 or not _trustworthy(tempi):
+        return None
+    marks = zip((tempi["time"] - 1).tolist(), tempi["mspq"].tolist(), strict=True)
+    music = _music(score, channels, ends[0])
+    return music and TickTrack(name, port, ends[0] - 1, list(marks), *music)
+
+
+def _music(
+    score: ScoreTick, channels: list[int], end: int
+) -> tuple[list[Voice], dict[int, int], dict[int, Moves]] | None:
+    """Take the marks off again; everything is one tick late because of the first of them.
+
+    The parts come in order of channel and program; the first part of each channel opens with
+    the mark at tick 0.
+    """
+    voices: list[Voice] = []
+    programs: dict[int, int] = {}
+    pedals: dict[int, Moves] = {}
+    upcoming = iter(channels)
+    channel = -1
+    for part in score.tracks:
+        if not len(part.notes):
+            continue
+        notes = part.notes.numpy()
+        onset = notes["time"].astype(np.int64)
+        begin, stop = int(onset[0] == 0), len(onset) - int(onset[-1] > end)
+        if begin:
+            channel = next(upcoming)
+        if stop < len(onset):
+            programs[channel] = part.program
+        if stop > begin:
+            kept = slice(begin, stop)
+            onset = onset[kept] - 1
+            offset = onset + np.maximum(notes["duration"][kept], 1)
+            if onset.min() < 0 or offset.max() > end:
+                return None
+            columns = notes["pitch"][kept], notes["velocity"][kept]
+            voices.append(Voice(channel, part.program, onset, offset, *columns))
+        controls = part.controls.numpy()
+        pedal = IS_PEDAL[controls["number"]]
+        if pedal.any():
+            if channel in pedals:
+                return None
+            time = controls["time"][pedal].astype(np.int64) - 1
+            pedals[channel] = Moves(time, controls["number"][pedal], controls["value"][pedal])
+    return voices, programs, pedals
+
+
+def _framed(track: bytes, channels: Sequence[int]) -> bytes:
+    """Set one track between its marks, in a file of its own."""
+    body = b"".join(
+        [
+            *(_OPENING[channel] for channel in channels),
+            _SPACER,
+            track[: -len(_END)],
+            _AFTER,
+            *(_CLOSING[channel] for channel in channels),
+            b"\x00" + _END,
+        ]
+    )
+    return b"".join([_FRAME_HEADER, len(body).to_bytes(4, "big"), body, _PADDING])
+
+
+def _possible_channels(track: bytes) -> list[int] | None:
+    """List channels that may occur, more rather than fewer; None if symusic could go wrong.
+
+    A status byte follows the last byte of a time, which is below 128; a few times look alike.
+    """
+    if len(track) > _LARGE or not track.endswith(_END):
+        return None
+    if track.count(b"\xff\x51") != track.count(b"\xff\x51\x03"):
+        return None
+    raw = np.frombuffer(track, np.uint8)
+    high = raw >= 128
+    after_low = high[1:] & ~high[:-1]
+    counts = np.bincount(raw[1:][after_low], minlength=256)
+    if counts[0xF1:0xF7].any() or counts[0xF8:0xFF].any():
+        return None
+    if (high[2:] & high[1:-1] & high[:-2]).any():  # times of four bytes, which could overflow
+        return None
+    if int(counts[0xC0:0xD0].sum()) * len(track) > _MOST_RESERVED:
+        return None
+    if (counts[0xF0] or counts[0xF7]) and not _plain_sysex(track, raw, after_low):
+        return None
+    return sorted({status & 15 for status in np.flatnonzero(counts[:0xF0]).tolist()})
+
+
+def _plain_sysex(track: bytes, raw: Bytes, after_low: Bytes) -> bool:
+    """Say whether every system exclusive is whole, and a full status byte follows it."""
+    closings = set((np.flatnonzero(after_low & (raw[1:] == 0xF7)) + 1).tolist())
+    try:
+        for start in (np.flatnonzero(after_low & (raw[1:] == 0xF0)) + 1).tolist():
+            length, at = events.quantity(track, start + 1)
+            closings.discard(at + length - 1)
+            status = 0xFF
+            at += length
+            while status == 0xFF:
+                _, at = events.quantity(track, at)
+                status = track[at]
+                if track[at : at + 2] == _END[:2]:
+                    break
+                if status == 0xFF:
+                    length, at = events.quantity(track, at + 2)
+                    at += length
+            if status < 0x80:
+                return False
+    except (IndexError, events.DamageError):
+        return False
+    return not closings
+
+
+def _trustworthy(tempi: dict[str, Bytes]) -> bool:
+    """Say whether tempo marks are possible and in an order no sorting could have changed."""
+    return bool((tempi["mspq"] > 0).all() and (np.diff(tempi["time"]) > 0).all())
