@@ -1,56 +1,32 @@
-"""What was played: notes, pedals, beats. Times are seconds, everywhere.
-
-A `Performance` is immutable. Its notes and controls are structured numpy arrays, so a thousand
-notes are one line and a misspelt field is an error. Ticks exist only in `midi`, grid steps only
-in a codec.
-"""
+"""`Performance`: what was played, and what can be done with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-NOTE = np.dtype(
-    [("onset", "f8"), ("offset", "f8"), ("pitch", "u1"), ("velocity", "u1"), ("track", "u1")]
+from espressivo.performance.arrays import (
+    BEAT,
+    CONTROL,
+    NOTE,
+    SUSTAIN,
+    TEMPO,
+    Array,
+    Event,
+    Track,
+    checked_controls,
+    checked_notes,
+    checked_tracks,
+    in_time,
+    on_track,
+    standing,
+    structured,
 )
-CONTROL = np.dtype([("time", "f8"), ("number", "u1"), ("value", "u1"), ("track", "u1")])
-BEAT = np.dtype([("time", "f8"), ("bar", "i4"), ("position", "u1"), ("per_bar", "u1")])
-TEMPO = np.dtype([("time", "f8"), ("bpm", "f8")])
-
-SUSTAIN, SOSTENUTO, SOFT = 64, 66, 67
-"""Controller numbers of the three pedals."""
-
-PEDAL_DOWN = 64
-"""The smallest sustain value that counts as down where only on and off exist."""
-
-Array = NDArray[Any]
-
-
-class Track(NamedTuple):
-    """Who plays: a General MIDI program (0 is the grand piano), drums or not, and a name."""
-
-    program: int = 0
-    is_drum: bool = False
-    name: str = ""
-
-
-class Event(NamedTuple):
-    """One thing that happens at one moment, as a generator streams it.
-
-    `number` is a pitch for "on" and "off" and a controller number for "control"; `value` is a
-    velocity, ignored for "off", or the controller's value.
-    """
-
-    time: float
-    kind: Literal["on", "off", "control"]
-    number: int
-    value: int = 0
-    track: int = 0
+from espressivo.performance.sustain import fold
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,17 +54,24 @@ class Performance:
         tracks: Iterable[Track] = (Track(),),
     ) -> None:
         """Sort and check what was played; raises ValueError naming the first bad value."""
-        tracks = tuple(Track(*track) for track in tracks) or (Track(),)
+        tracks = checked_tracks(tracks)
         checked = {
-            "notes": _checked_notes(_structured(notes, NOTE), len(tracks)),
-            "controls": _checked_controls(_structured(controls, CONTROL), len(tracks)),
-            "beats": _in_time(_structured(beats, BEAT), "beat"),
-            "tempi": _in_time(_structured(tempi, TEMPO), "tempo"),
+            "notes": checked_notes(structured(notes, NOTE), len(tracks)),
+            "controls": checked_controls(structured(controls, CONTROL), len(tracks)),
+            "beats": in_time(structured(beats, BEAT), "beat"),
+            "tempi": in_time(structured(tempi, TEMPO), "tempo"),
         }
         for name, array in checked.items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         object.__setattr__(self, "tracks", tracks)
+
+    def _keeping(self, notes: Array, controls: Array) -> Performance:
+        """Copy with fewer or shorter notes and fewer controls: still sorted, so not checked."""
+        copy = object.__new__(Performance)
+        notes.flags.writeable = controls.flags.writeable = False
+        vars(copy).update(vars(self), notes=notes, controls=controls)
+        return copy
 
     def __len__(self) -> int:
         """Give the number of notes."""
@@ -141,33 +124,37 @@ class Performance:
         chosen = set(range(len(self.tracks)) if tracks is None else tracks)
         if drums is not None:
             chosen &= {i for i, track in enumerate(self.tracks) if track.is_drum == drums}
-        kept = np.isin(self.notes["track"], list(chosen))
+        if pitches is None and chosen.issuperset(range(len(self.tracks))):
+            return self
+        wanted = np.array([index in chosen for index in range(len(self.tracks))])
+        kept = wanted[self.notes["track"]]
         if pitches is not None:
-            pitch = self.notes["pitch"].astype(int)
-            kept &= (pitch >= pitches.start) & (pitch < pitches.stop)
-        controls = self.controls[np.isin(self.controls["track"], list(chosen))]
-        return self.replace(notes=self.notes[kept], controls=controls)
+            kept &= np.isin(self.notes["pitch"], list(pitches))
+        return self._keeping(self.notes[kept], self.controls[wanted[self.controls["track"]]])
 
     def slice(self, start: float, end: float) -> Performance:
         """Cut out what begins in [start, end), moved so that `start` becomes zero.
 
         Notes ring no further than `end`; a note that began earlier is left out. Each pedal opens
-        at the position it had at `start`.
+        at the position it had at `start`, and so does the tempo.
         """
         inside = (self.notes["onset"] >= start) & (self.notes["onset"] < end)
-        notes = self.notes[inside].copy()
+        notes = self.notes[inside]
         notes["offset"] = np.minimum(notes["offset"], end)
-        before = self.controls[self.controls["time"] < start]
-        latest = {(c["track"], c["number"]): i for i, c in enumerate(before)}
-        opening = before[sorted(latest.values())]
-        opening = opening[opening["value"] > 0].copy()
-        opening["time"] = start
-        later = [
+        controls, beats, tempi = (
             a[(a["time"] >= start) & (a["time"] < end)]
             for a in (self.controls, self.beats, self.tempi)
-        ]
-        later[0] = np.concatenate([opening, later[0]])
-        cut = self.replace(notes=notes, controls=later[0], beats=later[1], tempi=later[2])
+        )
+        pedals, tempo = standing(self.controls, start), self.tempi[self.tempi["time"] < start][-1:]
+        pedals["time"] = tempo["time"] = start
+        if len(tempi) and tempi["time"][0] == start:
+            tempo = tempo[:0]
+        cut = self.replace(
+            notes=notes,
+            controls=np.concatenate([pedals, controls]),
+            beats=beats,
+            tempi=np.concatenate([tempo, tempi]),
+        )
         return cut.shift(-start)
 
     def shift(self, seconds: float) -> Performance:
@@ -176,6 +163,8 @@ class Performance:
 
     def stretch(self, factor: float) -> Performance:
         """Play slower by `factor`: 2.0 lasts twice as long."""
+        if not 0 < factor < np.inf:
+            raise ValueError(f"stretch factor {factor} must be above zero; 1.0 changes nothing")
         tempi = self.tempi.copy()
         tempi["bpm"] /= factor
         return self.replace(tempi=tempi)._retimed(lambda time: time * factor)
@@ -197,18 +186,16 @@ class Performance:
     def merge(performances: Iterable[Performance]) -> Performance:
         """Sound several performances together, each keeping its own tracks."""
         parts = list(performances)
-        notes, controls, tracks = [], [], []
-        for part in parts:
-            for array, into in ((part.notes, notes), (part.controls, controls)):
-                moved = array.copy()
-                moved["track"] += len(tracks)
-                into.append(moved)
-            tracks += part.tracks
         if not parts:
             return Performance()
+        tracks = [track for part in parts for track in part.tracks]
+        checked_tracks(tracks)
+        first = np.cumsum([0] + [len(part.tracks) for part in parts[:-1]])
         return Performance(
-            np.concatenate(notes),
-            np.concatenate(controls),
+            np.concatenate([on_track(p.notes, int(t)) for p, t in zip(parts, first, strict=True)]),
+            np.concatenate(
+                [on_track(p.controls, int(t)) for p, t in zip(parts, first, strict=True)]
+            ),
             parts[0].beats,
             parts[0].tempi,
             tracks,
@@ -221,17 +208,28 @@ class Performance:
     def sustained(self) -> Performance:
         """Fold the sustain pedal into the notes: they last until the pedal that held them lifts.
 
-        A key struck again under the pedal ends its earlier note. Half-pedal counts as down from
-        value 64. Drums are untouched. Sustain events are dropped: they are in the notes now.
-        The rules are those of the Performance RNN (note-seq, `apply_sustain_control_changes`).
+        The rules are those of the Performance RNN (note-seq, `apply_sustain_control_changes`);
+        `codecs.reference.sustained` tells them one event at a time. From value 64 the pedal is
+        down; at one moment a press comes before a lift and both before keys. A key struck again
+        under the pedal ends its earlier note there, also one whose key is still held; of two
+        notes of a key that begin together under the pedal the longer stays. What is held at the
+        end lasts until the last event. Drums are untouched. Sustain events are dropped: they
+        are in the notes now.
         """
-        folded = [self.notes[:0]]
+        is_sustain = self.controls["number"] == SUSTAIN
+        if not is_sustain.any():
+            return self
+        pedals, others = self.controls[is_sustain], self.controls[~is_sustain]
+        drums = np.array([track.is_drum for track in self.tracks])[self.notes["track"]]
+        end = float(max(pedals["time"][-1], self.notes["offset"][~drums].max(initial=0.0)))
+        if len(self.tracks) == 1:
+            notes = self.notes if self.tracks[0].is_drum else fold(self.notes, pedals, end)
+            return self._keeping(notes, others)
+        folded = [self.notes[drums]]
         for index, track in enumerate(self.tracks):
-            notes = self.notes[self.notes["track"] == index]
-            mine = (self.controls["track"] == index) & (self.controls["number"] == SUSTAIN)
-            pedal = self.controls[mine]
-            folded.append(notes if track.is_drum else _fold(notes, pedal, self.duration))
-        others = self.controls[self.controls["number"] != SUSTAIN]
+            if not track.is_drum:
+                mine = self.notes[self.notes["track"] == index]
+                folded.append(fold(mine, pedals[pedals["track"] == index], end))
         return self.replace(notes=np.concatenate(folded), controls=others)
 
     @staticmethod
@@ -270,15 +268,16 @@ class Performance:
     def events(self) -> list[Event]:
         """Give everything in order of time; at equal times controls, releases, then onsets."""
         entries = [
-            (float(c["time"]), 0, Event(float(c["time"]), "control", *map(int, list(c)[1:])))
-            for c in self.controls
+            (time, 0, Event(time, "control", number, value, track))
+            for time, number, value, track in self.controls.tolist()
         ]
         for onset, offset, pitch, velocity, track in self.notes.tolist():
             entries.append((offset, 1, Event(offset, "off", pitch, 0, track)))
             entries.append((onset, 2, Event(onset, "on", pitch, velocity, track)))
         return [event for _, _, event in sorted(entries, key=lambda entry: entry[:2])]
 
-    def _retimed(self, move: Any) -> Performance:
+    def _retimed(self, move: Callable[[Array], Array]) -> Performance:
+        """Move all times by a rising function; notes it leaves without length are dropped."""
         changes = {}
         for name in ("notes", "controls", "beats", "tempi"):
             array = getattr(self, name).copy()
@@ -286,62 +285,8 @@ class Performance:
                 if field in array.dtype.names:
                     array[field] = move(array[field])
             changes[name] = array
+        notes = changes["notes"]
+        lasting = (notes["offset"] > notes["onset"]) | ~np.isfinite(notes["offset"])
+        if not lasting.all():
+            changes["notes"] = notes[lasting]
         return self.replace(**changes)
-
-
-def _structured(rows: Array | Iterable[Any], dtype: np.dtype[Any]) -> Array:
-    if isinstance(rows, np.ndarray) and rows.dtype == dtype:
-        return rows.copy()
-    rows = list(rows)
-    assert dtype.names is not None
-    for row in rows:
-        for name, value in zip(dtype.names, row, strict=True):
-            if dtype[name].kind == "u" and not 0 <= value <= 255:
-                raise ValueError(f"{name}={value} is outside 0..255")
-    return np.array([tuple(row) for row in rows], dtype=dtype)
-
-
-def _in_time(array: Array, what: str) -> Array:
-    _check(np.isfinite(array["time"]) & (array["time"] >= 0), array, f"{what} at a bad time")
-    return array[np.argsort(array["time"], kind="stable")]
-
-
-def _checked_controls(controls: Array, tracks: int) -> Array:
-    _check(controls["value"] <= 127, controls, "control value above 127")
-    _check(controls["number"] <= 127, controls, "control number above 127")
-    _check(controls["track"] < tracks, controls, f"control of a track not among {tracks}")
-    return _in_time(controls, "control")
-
-
-def _checked_notes(notes: Array, tracks: int) -> Array:
-    finite = np.isfinite(notes["onset"]) & np.isfinite(notes["offset"])
-    _check(finite & (notes["onset"] >= 0), notes, "note at a bad time")
-    _check(notes["offset"] > notes["onset"], notes, "note that does not end after its onset")
-    _check(notes["pitch"] <= 127, notes, "pitch above 127")
-    _check((notes["velocity"] >= 1) & (notes["velocity"] <= 127), notes, "velocity not in 1..127")
-    _check(notes["track"] < tracks, notes, f"note of a track not among {tracks}")
-    return notes[np.lexsort([notes[k] for k in ("offset", "track", "pitch", "onset")])]
-
-
-def _check(good: NDArray[np.bool_], array: Array, problem: str) -> None:
-    if not good.all():
-        raise ValueError(f"{problem}: {array[int(np.argmin(good))]}")
-
-
-def _fold(notes: Array, pedal: Array, end: float) -> Array:
-    """Lengthen the notes of one track by its sustain events, both sorted by time."""
-    if not len(notes) or not len(pedal):
-        return notes
-    down = pedal["value"] >= PEDAL_DOWN
-    after = np.searchsorted(pedal["time"], notes["offset"], side="right") - 1
-    held = (after >= 0) & down[np.maximum(after, 0)]
-    lifts = np.append(pedal["time"][~down], max(end, float(notes["offset"].max())))
-    lift = lifts[np.searchsorted(lifts[:-1], notes["offset"], side="right")]
-    order = np.lexsort([notes["onset"], notes["pitch"]])
-    following = np.full(len(notes), np.inf)
-    same = notes["pitch"][order][1:] == notes["pitch"][order][:-1]
-    following[order[:-1]] = np.where(same, notes["onset"][order][1:], np.inf)
-    longer = np.minimum(lift, following)
-    folded = notes.copy()
-    folded["offset"] = np.where(held, np.maximum(notes["offset"], longer), notes["offset"])
-    return folded

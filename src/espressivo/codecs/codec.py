@@ -1,0 +1,74 @@
+"""What a codec promises.
+
+Four laws, tested for every entry of `CODECS` without exceptions:
+
+    decode(codec, codec.encode(p)) == codec.quantize(p)
+    codec.quantize(codec.quantize(p)) == codec.quantize(p)
+    decode(codec, any ids) is a valid Performance, and re-encoding it loses nothing
+    every id describes itself uniquely
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espressivo.codecs.vocabulary import Vocabulary
+from espressivo.performance import Event, Performance
+
+
+class Decoder(Protocol):
+    """A stream of tokens becoming a stream of events."""
+
+    @property
+    def time(self) -> float:
+        """Seconds of music so far."""
+        ...
+
+    def push(self, token: int) -> list[Event]:
+        """Take one token and give what it makes happen; every id is accepted, nonsense ignored."""
+        ...
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """Tell for every id whether it makes sense next."""
+        ...
+
+    def close(self) -> list[Event]:
+        """End what still sounds and lift what is still held, now."""
+        ...
+
+
+class Codec(Protocol):
+    """Notes to integers and back; its fields are its whole configuration."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What every id means."""
+        ...
+
+    @property
+    def start(self) -> int:
+        """The token a model hears before the first one of a piece."""
+        ...
+
+    def quantize(self, performance: Performance) -> Performance:
+        """Give exactly what this codec can say of a performance."""
+        ...
+
+    def encode(self, performance: Performance) -> NDArray[np.int64]:
+        """Turn a performance into ids."""
+        ...
+
+    def decoder(self) -> Decoder:
+        """Start decoding a new stream."""
+        ...
+
+
+def decode(codec: Codec, tokens: Iterable[int]) -> Performance:
+    """Turn ids back into a performance."""
+    decoder = codec.decoder()
+    events = [event for token in tokens for event in decoder.push(int(token))]
+    return Performance.from_events([*events, *decoder.close()])
