@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from espressivo.audio.dampers import SILENCE
 from espressivo.audio.files import BLOCK
-from espressivo.audio.piano import Piano, Sample
+from espressivo.audio.piano import SCALE, Piano, Sample
 from espressivo.audio.voices import RESTRIKE_T60, Plan, plan
 from espressivo.performance import Performance
 
@@ -19,15 +19,11 @@ Array = NDArray[Any]
 STRIDE = 64
 """Frames between the corners of an envelope; it is straight in between."""
 
-LONGEST_SECONDS = 12.0
-"""More than any recording of the piano lasts."""
 
-
-def sampled(performance: Performance, rate: int, noises: bool = True) -> Iterator[Array]:
+def sampled(performance: Performance, rate: int) -> Iterator[Array]:
     """Play on the bundled piano: dry float32 blocks [2, 65536] until the last voice is silent."""
     piano = Piano(rate)
-    mixer = _Mixer(plan(performance, piano, noises), piano)
-    yield from mixer.blocks()
+    yield from _Mixer(plan(performance, piano), piano).blocks()
 
 
 class _Mixer:
@@ -37,9 +33,7 @@ class _Mixer:
         self._voices, self._dampers = plan
         self._piano = piano
         self._first = np.rint(self._voices["onset"] * piano.rate).astype(np.int64)
-        lasting = np.minimum(self._voices["end"] - self._voices["onset"], LONGEST_SECONDS)
-        self._frames = np.ceil(lasting * piano.rate).astype(np.int64)
-        self._needed = self._longest(lasting)
+        self._frames = np.ceil(self._voices["seconds"] * piano.rate).astype(np.int64)
         self._voice = np.empty((2, BLOCK), np.float32)
         self._scratch = np.empty((2, BLOCK), np.float32)
         self._ramp = np.arange(STRIDE, dtype=np.float32) / STRIDE
@@ -57,23 +51,10 @@ class _Mixer:
             yield mix
             start += BLOCK
 
-    def _longest(self, lasting: Array) -> Array:
-        """Give for each voice how long its sample must be for any voice that shares it.
-
-        Rounded up to a quarter of an octave of time, so that few transform lengths are needed.
-        """
-        name = np.stack([self._voices["zone"], self._voices["key"], self._voices["preset"][:, 1]])
-        _, where = np.unique(name, axis=1, return_inverse=True)
-        longest = np.zeros(where.max(initial=0) + 1)
-        np.maximum.at(longest, where.ravel(), np.maximum(lasting, 0.1))
-        return np.asarray(2 ** (np.ceil(np.log2(longest) * 4) / 4))[where.ravel()]
-
     def _add(self, index: int, mix: Array, start: int) -> bool:
         """Mix what voice `index` sounds in the window from frame `start`; is there more?"""
         voice = self._voices[index]
-        preset = (int(voice["preset"][0]), int(voice["preset"][1]))
-        zone, key = int(voice["zone"]), int(voice["key"])
-        sample = self._piano.sample(preset, zone, key, float(self._needed[index]))
+        sample = self._piano.sample(int(voice["zone"]), int(voice["key"]))
         first = int(self._first[index])
         gain = float(max(voice["left"], voice["right"]))
         end = first + min(int(self._frames[index]), sample.audible(gain))
@@ -88,11 +69,11 @@ class _Mixer:
         """Take frames begin..stop of a sample at the voice's loudness and brightness."""
         part = self._voice[:, : stop - begin]
         gains = np.array([[voice["left"]], [voice["right"]]], np.float32)
-        np.multiply(sample.whole[:, begin:stop], gains * np.float32(sample.scale), out=part)
+        np.multiply(sample.whole[:, begin:stop], gains * np.float32(SCALE), out=part)
         high = sample.high[:, begin:stop]
         if high.shape[1] and abs(voice["shelf"]) > 0.01:
             scratch = self._scratch[:, : high.shape[1]]
-            np.multiply(high, gains * np.float32(voice["shelf"] * sample.high_scale), out=scratch)
+            np.multiply(high, gains * np.float32(voice["shelf"] * SCALE), out=scratch)
             part[:, : high.shape[1]] += scratch
         return part
 
