@@ -36,7 +36,7 @@ SCALE = 1.25 / 32767
 """What one unit of a 16-bit sample is worth."""
 
 LEVEL_BLOCK = 1024
-HIGH_SECONDS, FADE_SECONDS = 2.5, 0.5
+HIGH_SECONDS, FADE_SECONDS = 2.0, 0.5
 
 
 class Sample(NamedTuple):

@@ -2,11 +2,12 @@
 
 If q input frames last as long as p output frames, the weights of p outputs repeat for every
 stretch of q inputs. Band-limited interpolation is then a matrix product, which is what a
-processor is best at; the matrix is a narrow band, so it is taken 32 outputs at a time.
+processor is best at; the matrix is a narrow band, so it is taken 48 outputs at a time.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,15 +20,16 @@ TAPS = 32
 TOLERANCE = 2 ** (0.2 / 1200) - 1
 """Largest error of a ratio: a fifth of a cent."""
 
-_OUTPUTS = 32
-_LEAST_INPUTS = 96
-_WINDOW = np.kaiser(1025, 6.0)
+_OUTPUTS = 48
+_LEAST_INPUTS = 112
+_DISTANCE = np.linspace(0, TAPS / 2, 256 * TAPS + 1)
+_INTERPOLATION = np.sinc(_DISTANCE) * np.kaiser(512 * TAPS + 1, 6.0)[256 * TAPS :]
 
 
 class Kernel(NamedTuple):
-    """Weights that turn each `inputs` frames into `outputs`, in bands of 32 outputs.
+    """Weights that turn each `inputs` frames into `outputs`, in bands of 48 outputs.
 
-    `bands` are (first row, weights [rows, up to 32]); row 0 lies `reach` frames before the
+    `bands` are (first row, weights [rows, up to 48]); row 0 lies `reach` frames before the
     stretch.
     """
 
@@ -37,6 +39,7 @@ class Kernel(NamedTuple):
     bands: tuple[tuple[int, Array], ...]
 
 
+@functools.lru_cache(maxsize=256)
 def kernels(step: float, corner: float) -> tuple[Kernel, Kernel]:
     """Make the weights for reading at `step` input frames per output frame, whole and high.
 
@@ -52,10 +55,9 @@ def kernels(step: float, corner: float) -> tuple[Kernel, Kernel]:
         places = position[first : first + _OUTPUTS]
         row = int(places[0])
         rows = int(places[-1]) - row + 2 * reach + 1
-        distance = (np.arange(rows) + row - reach)[:, None] - places
-        window = np.interp(np.abs(distance) / reach, np.linspace(-1, 1, 1025), _WINDOW, right=0)
-        direct = cutoff * np.sinc(cutoff * distance) * window
-        low = np.exp(-2 * np.pi * corner * np.abs(distance)) * window
+        distance = np.abs((np.arange(rows) + row - reach)[:, None] - places)
+        direct = np.interp(distance * cutoff, _DISTANCE, _INTERPOLATION, right=0.0) * cutoff
+        low = np.exp(-2 * np.pi * corner * distance) * np.maximum(1 - (distance / reach) ** 2, 0)
         low *= direct.sum(axis=0) / low.sum(axis=0)
         whole.append((row, direct.astype(np.float32)))
         high.append((row, (direct - low).astype(np.float32)))
@@ -64,7 +66,7 @@ def kernels(step: float, corner: float) -> tuple[Kernel, Kernel]:
 
 
 def ratio(step: float) -> tuple[int, int]:
-    """Find the least p outputs and q >= 96 inputs with q / p within 0.2 cent of `step`."""
+    """Find the least p outputs and q >= 112 inputs with q / p within 0.2 cent of `step`."""
     first = int(np.ceil(_LEAST_INPUTS / step))
     outputs = np.arange(first, first + 2048)
     inputs = np.rint(outputs * step)

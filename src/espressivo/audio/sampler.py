@@ -16,7 +16,7 @@ from espressivo.performance import Performance
 
 Array = NDArray[Any]
 
-STRIDE = 64
+STRIDE = 128
 """Frames between the corners of an envelope; it is straight in between."""
 
 
@@ -36,7 +36,8 @@ class _Mixer:
         self._frames = np.ceil(self._voices["seconds"] * piano.rate).astype(np.int64)
         self._voice = np.empty((2, BLOCK), np.float32)
         self._scratch = np.empty((2, BLOCK), np.float32)
-        self._ramp = np.arange(STRIDE, dtype=np.float32) / STRIDE
+        rising = np.arange(STRIDE, dtype=np.float32) / STRIDE
+        self._line = np.stack([1 - rising, rising])
 
     def blocks(self) -> Iterator[Array]:
         """Give window after window."""
@@ -92,5 +93,5 @@ class _Mixer:
             contact = damper.until(times) - damper.until(voice["release"])
             loss += voice["damping"] * np.maximum(contact, 0)
         gain = np.exp(-loss).astype(np.float32)
-        lines = gain[:-1, None] + np.diff(gain)[:, None] * self._ramp
+        lines = np.stack([gain[:-1], gain[1:]], axis=1) @ self._line
         part[:, quiet - begin :] *= lines.ravel()[quiet - corner : stop - corner]
