@@ -9,13 +9,14 @@ could be misread even so, `read_track` gives None and `events` reads it instead.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from symusic.core import ScoreTick
+from symusic.core import ScoreTick, TrackTick
 
 from espressivo.midi import events
 from espressivo.midi.ticks import IS_PEDAL, Moves, TickTrack, Voice
@@ -25,6 +26,7 @@ Bytes = NDArray[Any]
 _SMALL, _LARGE = 256, 1 << 20
 _MOST_RESERVED = 1 << 28
 """symusic sets aside memory for a whole track at every change of program."""
+_SIGNATURE = re.compile(rb"\xff(?:\x59\x02[^\xff]|\x51\x03[^\xff]{1,3})\Z", re.DOTALL)
 _END = b"\xff\x2f\x00"
 _SENTINEL = "espressivo:end"
 _FRAME_HEADER = b"MThd" + struct.pack(">IHHH", 6, 0, 1, 480) + b"MTrk"
@@ -62,7 +64,7 @@ def read_track(track: bytes, most: int) -> TickTrack | None:
         return None
     ends = [mark.time for mark in score.markers if mark.text == _SENTINEL]
     tempi = score.tempos.numpy()
-    if len(ends) != 1 or not _trustworthy(tempi):
+    if len(ends) != 1 or (len(tempi["time"]) and not _trustworthy(track, tempi)):
         return None
     marks = zip((tempi["time"] - 1).tolist(), tempi["mspq"].tolist(), strict=True)
     music = _music(score, channels, ends[0])
@@ -83,6 +85,10 @@ def _music(
     upcoming = iter(channels)
     channel = -1
     for part in score.tracks:
+        if _is_empty(part, end):
+            channel = next(upcoming)
+            programs[channel] = part.program
+            continue
         if not len(part.notes):
             continue
         notes = part.notes.numpy()
@@ -101,13 +107,20 @@ def _music(
             columns = notes["pitch"][kept], notes["velocity"][kept]
             voices.append(Voice(channel, part.program, onset, offset, *columns))
         controls = part.controls.numpy()
-        pedal = IS_PEDAL[controls["number"]]
-        if pedal.any():
+        pedal = np.flatnonzero(IS_PEDAL[controls["number"]])
+        if len(pedal):
             if channel in pedals:
                 return None
             time = controls["time"][pedal].astype(np.int64) - 1
             pedals[channel] = Moves(time, controls["number"][pedal], controls["value"][pedal])
     return voices, programs, pedals
+
+
+def _is_empty(part: TrackTick, end: int) -> bool:
+    """Say whether a channel holds its two marks and nothing else."""
+    if len(part.notes) != 2 or len(part.controls):
+        return False
+    return part.notes[0].time == 0 and part.notes[1].time > end
 
 
 def _framed(track: bytes, channels: Sequence[int]) -> bytes:
@@ -128,51 +141,54 @@ def _framed(track: bytes, channels: Sequence[int]) -> bytes:
 def _possible_channels(track: bytes) -> list[int] | None:
     """List channels that may occur, more rather than fewer; None if symusic could go wrong.
 
-    A status byte follows the last byte of a time, which is below 128; a few times look alike.
+    A status byte follows the last byte of a time, which is below 128; so do a few other bytes.
     """
     if len(track) > _LARGE or not track.endswith(_END):
         return None
-    if track.count(b"\xff\x51") != track.count(b"\xff\x51\x03"):
-        return None
     raw = np.frombuffer(track, np.uint8)
     high = raw >= 128
-    after_low = high[1:] & ~high[:-1]
-    counts = np.bincount(raw[1:][after_low], minlength=256)
-    if counts[0xF1:0xF7].any() or counts[0xF8:0xFF].any():
-        return None
     if (high[2:] & high[1:-1] & high[:-2]).any():  # times of four bytes, which could overflow
         return None
-    if int(counts[0xC0:0xD0].sum()) * len(track) > _MOST_RESERVED:
+    suspect = (raw >= 0xF0) & (raw != 0xFF)
+    suspect[1:] &= ~high[:-1]
+    if suspect.any() and not _plain_sysex(track, np.flatnonzero(suspect).tolist()):
         return None
-    if (counts[0xF0] or counts[0xF7]) and not _plain_sysex(track, raw, after_low):
+    if np.count_nonzero(raw & 0xF0 == 0xC0) * len(track) > _MOST_RESERVED:
         return None
-    return sorted({status & 15 for status in np.flatnonzero(counts[:0xF0]).tolist()})
+    return [c for c in range(16) if 0x90 | c in track or 0xB0 | c in track]
 
 
-def _plain_sysex(track: bytes, raw: Bytes, after_low: Bytes) -> bool:
-    """Say whether every system exclusive is whole, and a full status byte follows it."""
-    closings = set((np.flatnonzero(after_low & (raw[1:] == 0xF7)) + 1).tolist())
+def _plain_sysex(track: bytes, suspects: list[int]) -> bool:
+    """Say whether these bytes from 0xF0 on are harmless.
+
+    They are inside a tempo or a key signature, or begin and end a system exclusive that is
+    whole and has a full status byte after it.
+    """
+    real = [at for at in suspects if not _SIGNATURE.search(track, max(at - 5, 0), at + 1)]
+    closings = {at for at in real if track[at] == 0xF7}
+    openings = [at for at in real if track[at] == 0xF0]
     try:
-        for start in (np.flatnonzero(after_low & (raw[1:] == 0xF0)) + 1).tolist():
-            length, at = events.quantity(track, start + 1)
+        for opening in openings:
+            length, at = events.quantity(track, opening + 1)
             closings.discard(at + length - 1)
-            status = 0xFF
-            at += length
-            while status == 0xFF:
-                _, at = events.quantity(track, at)
-                status = track[at]
-                if track[at : at + 2] == _END[:2]:
-                    break
-                if status == 0xFF:
-                    length, at = events.quantity(track, at + 2)
-                    at += length
-            if status < 0x80:
+            if _status_after(track, at + length) < 0x80:
                 return False
     except (IndexError, events.DamageError):
         return False
-    return not closings
+    return not closings and all(track[at] in (0xF0, 0xF7) for at in real)
 
 
-def _trustworthy(tempi: dict[str, Bytes]) -> bool:
-    """Say whether tempo marks are possible and in an order no sorting could have changed."""
-    return bool((tempi["mspq"] > 0).all() and (np.diff(tempi["time"]) > 0).all())
+def _status_after(track: bytes, at: int) -> int:
+    """Give the status byte, or the data byte instead of one, of the next event not meta."""
+    while True:
+        _, at = events.quantity(track, at)
+        if track[at] != events.META or track[at + 1] == events.END:
+            return track[at]
+        length, at = events.quantity(track, at + 2)
+        at += length
+
+
+def _trustworthy(track: bytes, tempi: dict[str, Bytes]) -> bool:
+    """Say whether tempo marks are whole, possible, and in an order no sorting has changed."""
+    whole = track.count(b"\xff\x51") == track.count(b"\xff\x51\x03")
+    return bool(whole and (tempi["mspq"] > 0).all() and (np.diff(tempi["time"]) > 0).all())
