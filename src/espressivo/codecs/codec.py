@@ -6,6 +6,8 @@ Four laws, tested for every entry of `CODECS` without exceptions:
     codec.quantize(codec.quantize(p)) == codec.quantize(p)
     decode(codec, any ids) is a valid Performance, and re-encoding it loses nothing
     every id describes itself uniquely
+
+and one for every decoder: ids drawn under `allowed()` are what encoding their performance gives.
 """
 
 from __future__ import annotations
@@ -28,12 +30,17 @@ class Decoder(Protocol):
         """Seconds of music so far."""
         ...
 
+    @property
+    def sounding(self) -> dict[int, float]:
+        """The keys that sound now and when they were struck, in seconds."""
+        ...
+
     def push(self, token: int) -> list[Event]:
         """Take one token and give what it makes happen; every id is accepted, nonsense ignored."""
         ...
 
     def allowed(self) -> NDArray[np.bool_]:
-        """Tell for every id whether it makes sense next."""
+        """Tell for every id whether it makes sense next; some id always does."""
         ...
 
     def close(self) -> list[Event]:
@@ -62,8 +69,8 @@ class Codec(Protocol):
         """Turn a performance into ids."""
         ...
 
-    def decoder(self) -> Decoder:
-        """Start decoding a new stream."""
+    def decoder(self, longest: float | None = None) -> Decoder:
+        """Start decoding a new stream, in which no note lasts more than `longest` seconds."""
         ...
 
 

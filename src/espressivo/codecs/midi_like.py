@@ -9,19 +9,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espressivo.codecs.midi_like_decoder import MidiLikeDecoder
 from espressivo.codecs.vocabulary import Vocabulary
 from espressivo.errors import CodecError
-from espressivo.performance import PEDAL_DOWN, SUSTAIN, Event, Performance
+from espressivo.performance import CONTROL, NOTE, PEDAL_DOWN, SUSTAIN, Performance
 
 PLAIN_VELOCITY = 100
 """The velocity of every note where the vocabulary has none (note-seq's default)."""
 
+LAST_STEP = 2**31 - 1
+"""The last step that can be said: 248 days at 100 steps a second."""
+
 Array = NDArray[Any]
+
+
+class Grid(NamedTuple):
+    """A performance in steps: four columns of notes, rows of the pedal."""
+
+    onset: Array
+    offset: Array
+    pitch: Array
+    velocity: Array
+    pedal: Array
+    """Changes of the pedal as rows [step, down]; empty where it is folded."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,11 @@ class MidiLike:
     `pedal="fold"` lengthens notes by the sustain pedal before anything else; `"events"` keeps two
     events, pedal up and pedal down. `reserved` puts tensor2tensor's padding and end-of-piece ids
     first. Performance RNN and Music Transformer are the defaults; see `CODECS` for the others.
+
+    At one step the pedal comes first, then releases in the order their notes began, then onsets.
+    Onsets within one step are told apart by pitch, so that equal music has equal ids;
+    `ties="played"` keeps the order in which they were struck, as note-seq does, which costs a
+    model up to log(k!) nats for k such notes and tells a listener nothing.
     """
 
     steps_per_second: int = 100
@@ -40,6 +60,7 @@ class MidiLike:
     lowest: int = 0
     highest: int = 127
     reserved: bool = False
+    ties: Literal["pitch", "played"] = "pitch"
 
     def __post_init__(self) -> None:
         """Refuse a vocabulary that cannot be."""
@@ -54,6 +75,8 @@ class MidiLike:
             raise CodecError(f"lowest={self.lowest} and highest={self.highest} must lie in 0..127")
         if self.pedal not in ("fold", "events"):
             raise CodecError(f"pedal={self.pedal!r} must be 'fold' or 'events'")
+        if self.ties not in ("pitch", "played"):
+            raise CodecError(f"ties={self.ties!r} must be 'pitch' or 'played'")
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -98,92 +121,86 @@ class MidiLike:
         begins. Drums, other pedals, beats and keys outside the range are lost, all instruments
         become one piano, and velocities become the lowest of their bin.
         """
-        notes, pedal = self._on_grid(performance)
-        onset, offset, pitch, velocity = notes
-        rows = zip(
-            (onset / self.steps_per_second).tolist(),
-            (offset / self.steps_per_second).tolist(),
-            pitch.tolist(),
-            velocity.tolist(),
-            [0] * len(onset),
-            strict=True,
-        )
-        moves = [(self.seconds(step), SUSTAIN, 127 * down, 0) for step, down in pedal.tolist()]
-        return Performance(rows, moves)
+        grid = self._on_grid(performance)
+        notes = np.zeros(len(grid.onset), dtype=NOTE)
+        notes["onset"] = grid.onset / self.steps_per_second
+        notes["offset"] = grid.offset / self.steps_per_second
+        notes["pitch"], notes["velocity"] = grid.pitch, grid.velocity
+        moves = np.zeros(len(grid.pedal), dtype=CONTROL)
+        moves["time"] = grid.pedal[:, 0] / self.steps_per_second
+        moves["number"], moves["value"] = SUSTAIN, 127 * grid.pedal[:, 1]
+        return Performance(notes, moves)
 
     def encode(self, performance: Performance) -> NDArray[np.int64]:
         """Turn a performance into ids; vectorised, equal to `reference.encode`."""
-        (onset, offset, pitch, velocity), pedal = self._on_grid(performance)
-        count = len(onset)
-        vocabulary, key = self.vocabulary, pitch - self.lowest
-        # One sortable integer per event: step, then pedal < off < on, then the note's number.
-        number = np.arange(count)
-        order = max(count, len(pedal), 1)
-        packed = np.concatenate(
-            [
-                (pedal[:, 0] * 3 + 0) * order + np.arange(len(pedal)),
-                (offset * 3 + 1) * order + number,
-                (onset * 3 + 2) * order + number,
-            ]
+        grid = self._on_grid(performance)
+        first = {kind: self.vocabulary.ids(kind).start for kind in ("note_on", "note_off", "pedal")}
+        key = grid.pitch - self.lowest
+        # In the order in which things at one step are told: pedal, releases, onsets.
+        steps = np.concatenate([grid.pedal[:, 0], grid.offset, grid.onset])
+        tokens = np.concatenate(
+            [first["pedal"] + grid.pedal[:, 1], first["note_off"] + key, first["note_on"] + key]
         )
-        packed.sort()
-        which, rest = packed % order, packed // order
-        kind, step = rest % 3, rest // 3
-        token = np.empty(len(packed), dtype=np.int64)
-        token[kind == 2] = vocabulary.ids("note_on").start + key[which[kind == 2]]
-        token[kind == 1] = vocabulary.ids("note_off").start + key[which[kind == 1]]
-        token[kind == 0] = vocabulary.ids("pedal").start + pedal[which[kind == 0], 1]
-        return self._spell(step, token, kind == 2, velocity)
+        step, which = _sort_with_index(steps)
+        is_on = which >= len(tokens) - len(key)
+        return self._spell(step, tokens[which], is_on, grid.velocity)
 
     def _spell(
         self, step: Array, token: Array, is_on: Array, velocity: Array
     ) -> NDArray[np.int64]:
         """Write shifts and changes of velocity between the events."""
         gap = np.diff(step, prepend=0)
-        shifts = -(-gap // self.max_shift)
-        louder = np.zeros(len(token), dtype=np.int64)
-        bins = (velocity - 1) // self.bin_size + 1
+        late = np.flatnonzero(gap)
+        shifts = -(-gap[late] // self.max_shift)
+        width = np.ones(len(token), dtype=np.int64)  # of an event and the tokens before it
+        width[late] += shifts
+        bins = (velocity - 1) // self.bin_size
         if self.velocity_bins:
-            louder[is_on] = np.diff(bins, prepend=0) != 0
-        place = np.cumsum(shifts + louder + 1) - 1  # where each event's own token goes
+            changed = np.flatnonzero(np.diff(bins, prepend=-1))
+            louder = np.flatnonzero(is_on)[changed]
+            width[louder] += 1
+        place = np.cumsum(width) - 1  # where each event's own token goes
         longest = self.vocabulary.id("shift", self.max_shift)
         spelt = np.full(int(place[-1]) + 1 if len(place) else 0, longest, dtype=np.int64)
         spelt[place] = token
+        remainder = gap[late] - shifts * self.max_shift  # 0 is a whole maximal shift
+        spelt[place[late] - width[late] + shifts] = longest + remainder
         if self.velocity_bins:
-            changed = louder[is_on] == 1
-            first = self.vocabulary.ids("velocity").start
-            spelt[place[is_on][changed] - 1] = first + bins[changed] - 1
-        late = shifts > 0
-        remainder = gap[late] - (shifts[late] - 1) * self.max_shift
-        spelt[(place - louder)[late] - 1] = self.vocabulary.ids("shift").start + remainder - 1
+            spelt[place[louder] - 1] = self.vocabulary.ids("velocity").start + bins[changed]
         return spelt
 
-    def _on_grid(self, performance: Performance) -> tuple[tuple[Array, ...], Array]:
-        """Give (onset, offset, pitch, velocity) in steps, sorted, and pedal moves [step, down]."""
+    def _on_grid(self, performance: Performance) -> Grid:
+        """Round everything to steps, keeping one note per key at a time, in the order of notes."""
         played = performance.select(drums=False)
         if self.pedal == "fold":
             played = played.sustained()
         notes = played.notes
-        inside = (notes["pitch"] >= self.lowest) & (notes["pitch"] <= self.highest)
-        notes = notes[inside]
+        if self.lowest > 0 or self.highest < 127:
+            notes = notes[(notes["pitch"] >= self.lowest) & (notes["pitch"] <= self.highest)]
         onset = self._steps(notes["onset"])
         offset = np.maximum(self._steps(notes["offset"]), onset + 1)
-        pitch = notes["pitch"].astype(np.int64)
-        velocity = notes["velocity"].astype(np.int64)
-        order = np.lexsort([-velocity, -offset, onset, pitch])
+        pitch, velocity = notes["pitch"], notes["velocity"].astype(np.int64)
+        by_key = _one_per_onset(onset, offset, pitch, velocity)
+        following = np.append(onset[by_key][1:], 0)
+        same_key = np.append(pitch[by_key][1:] == pitch[by_key][:-1], False)
+        offset[by_key] = np.where(
+            same_key, np.minimum(offset[by_key], following), offset[by_key]
+        )
+        order = self._order(by_key, onset, pitch)
         onset, offset, pitch, velocity = (a[order] for a in (onset, offset, pitch, velocity))
-        first = np.ones(len(onset), dtype=bool)
-        first[1:] = (onset[1:] != onset[:-1]) | (pitch[1:] != pitch[:-1])
-        onset, offset, pitch, velocity = (a[first] for a in (onset, offset, pitch, velocity))
-        again = pitch[1:] == pitch[:-1]
-        offset[:-1] = np.where(again, np.minimum(offset[:-1], onset[1:]), offset[:-1])
         if self.velocity_bins:
             velocity = (velocity - 1) // self.bin_size * self.bin_size + 1
         else:
             velocity = np.full_like(velocity, PLAIN_VELOCITY)
-        order = np.lexsort([pitch, onset])
-        grid = tuple(a[order] for a in (onset, offset, pitch, velocity))
-        return grid, self._pedal_on_grid(played, int(offset.max(initial=0)))
+        pedal = self._pedal_on_grid(played, int(offset.max(initial=0)))
+        return Grid(onset, offset, pitch.astype(np.int64), velocity, pedal)
+
+    def _order(self, kept: Array, onset: Array, pitch: Array) -> Array:
+        """Put the notes that were kept in the order in which they are told."""
+        if self.ties == "played":
+            return np.sort(kept)
+        kept = np.sort(kept)
+        return kept[_sort_with_index(onset[kept] << 7 | pitch[kept])[1]]
 
     def _pedal_on_grid(self, played: Performance, last: int) -> Array:
         """Give the changes of the pedal as rows [step, down], closed where the music ends."""
@@ -203,74 +220,52 @@ class MidiLike:
                 step, down = np.append(step, last), np.append(down, 0)
         return np.stack([step, down], axis=1)
 
-    def _steps(self, seconds: Array) -> Array:
-        return np.floor(seconds * self.steps_per_second + 0.5).astype(np.int64)
+    def _steps(self, seconds: Array) -> NDArray[np.int64]:
+        """Round times to the grid, halves up, as note-seq does."""
+        steps = np.floor(seconds * self.steps_per_second + 0.5)
+        if len(steps) and steps.max() >= LAST_STEP:
+            raise CodecError(
+                f"{float(seconds.max())} s is too late for steps of 1/{self.steps_per_second} s; "
+                f"the last moment is {self.seconds(LAST_STEP - 1)} s"
+            )
+        return steps.astype(np.int64)
 
-    def decoder(self) -> MidiLikeDecoder:
-        """Start decoding a new stream."""
-        return MidiLikeDecoder(self)
+    # -- integers to notes -------------------------------------------------------------------
+
+    def decoder(self, longest: float | None = None) -> MidiLikeDecoder:
+        """Start decoding a new stream; notes end after `longest` seconds at the latest.
+
+        The Performance RNN plays with `longest=5.0`.
+        """
+        return MidiLikeDecoder(self, longest)
 
 
-class MidiLikeDecoder:
-    """Ids to events, one at a time; see `codec.Decoder`."""
+def _sort_with_index(keys: Array) -> tuple[Array, Array]:
+    """Sort numbers below 2**38, keeping the order of equal ones; give them and where they were.
 
-    def __init__(self, codec: MidiLike) -> None:
-        """Begin at time zero with nothing sounding and a middling velocity."""
-        self.codec = codec
-        self.step = 0
-        self.velocity = codec.velocity_of(codec.bin_of(64))
-        self.sounding: dict[int, int] = {}
-        self.pedal: int | None = None
-        self._meaning = [codec.vocabulary.describe(i) for i in range(len(codec.vocabulary))]
+    One sort of 64-bit numbers that carry their index is several times faster than `argsort`.
+    """
+    bits = len(keys).bit_length()
+    packed = keys << bits | np.arange(len(keys))
+    packed.sort()
+    return packed >> bits, packed & ((1 << bits) - 1)
 
-    @property
-    def time(self) -> float:
-        """Seconds of music so far."""
-        return self.codec.seconds(self.step)
 
-    def push(self, token: int) -> list[Event]:
-        """Take one token and give what it makes happen."""
-        if not 0 <= token < len(self._meaning):
-            raise CodecError(f"token {token} is outside 0..{len(self._meaning) - 1}")
-        kind, value = self._meaning[token]
-        if kind == "shift":
-            self.step += value
-        elif kind == "velocity":
-            self.velocity = self.codec.velocity_of(value)
-        elif kind == "note_on":
-            return self._strike(value)
-        elif kind == "note_off" and self.sounding.get(value, self.step) < self.step:
-            del self.sounding[value]
-            return [Event(self.time, "off", value)]
-        elif kind == "pedal" and value != bool(self.pedal):
-            self.pedal = self.step if value else None
-            return [Event(self.time, "control", SUSTAIN, 127 * value)]
-        return []
+def _one_per_onset(onset: Array, offset: Array, pitch: Array, velocity: Array) -> Array:
+    """Give where notes are, key by key in order of onset, the longest of equal ones alone.
 
-    def _strike(self, pitch: int) -> list[Event]:
-        onset = self.sounding.get(pitch)
-        if onset == self.step:
-            return []
-        self.sounding[pitch] = self.step
-        off = [] if onset is None else [Event(self.time, "off", pitch)]
-        return [*off, Event(self.time, "on", pitch, self.velocity)]
-
-    def allowed(self) -> NDArray[np.bool_]:
-        """Tell for every id whether it makes sense next."""
-        vocabulary = self.codec.vocabulary
-        mask = np.zeros(len(vocabulary), dtype=bool)
-        for kind in ("note_on", "shift", "velocity"):
-            ids = vocabulary.ids(kind)
-            mask[ids.start : ids.stop] = True
-        for pitch, onset in self.sounding.items():
-            mask[vocabulary.id("note_on", pitch)] = onset < self.step
-            mask[vocabulary.id("note_off", pitch)] = onset < self.step
-        return mask
-
-    def close(self) -> list[Event]:
-        """End every note and lift the pedal, now."""
-        events = [Event(self.time, "off", pitch) for pitch in sorted(self.sounding)]
-        if self.pedal is not None:
-            events.append(Event(self.time, "control", SUSTAIN, 0))
-        self.sounding, self.pedal = {}, None
-        return events
+    The notes must come in order of onset. Of equally long ones the loudest stays.
+    """
+    order = np.argsort(pitch, kind="stable")
+    key, start = pitch[order], onset[order]
+    twin = (key[1:] == key[:-1]) & (start[1:] == start[:-1])
+    if not twin.any():
+        return order
+    among = np.append(twin, False) | np.append(False, twin)
+    twins = order[among]
+    best = np.lexsort([-velocity[twins], -offset[twins], onset[twins], pitch[twins]])
+    again = np.append(False, twin)[among]  # sorting leaves the groups where they were
+    order[among] = twins[best]
+    kept = np.ones(len(order), dtype=bool)
+    kept[among] = ~again
+    return order[kept]

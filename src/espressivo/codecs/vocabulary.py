@@ -20,17 +20,16 @@ class Vocabulary:
         """Lay the kinds out one after another; every range steps by one."""
         self.kinds: Mapping[str, range] = dict(kinds)
         self._first: dict[str, int] = {}
-        size = 0
+        self._meanings: list[tuple[str, int]] = []
         for kind, values in kinds.items():
             if values.step != 1 or not len(values):
                 raise CodecError(f"{kind}={values} must be a rising range of at least one value")
-            self._first[kind] = size
-            size += len(values)
-        self._size = size
+            self._first[kind] = len(self._meanings)
+            self._meanings += [(kind, value) for value in values]
 
     def __len__(self) -> int:
         """Give the number of ids."""
-        return self._size
+        return len(self._meanings)
 
     def __contains__(self, kind: object) -> bool:
         """Tell whether this vocabulary has events of a kind."""
@@ -68,10 +67,9 @@ class Vocabulary:
 
     def describe(self, token: int) -> tuple[str, int]:
         """Say what an id means, as (kind, value)."""
-        for kind, first in self._first.items():
-            if 0 <= token - first < len(self.kinds[kind]):
-                return kind, int(token) - first + self.kinds[kind].start
-        raise CodecError(f"token {token} is outside 0..{len(self) - 1}")
+        if not 0 <= token < len(self._meanings):
+            raise CodecError(f"token {token} is outside 0..{len(self) - 1}")
+        return self._meanings[token]
 
     def fingerprint(self) -> str:
         """Give a SHA-256 that changes whenever the meaning of an id does."""
