@@ -78,11 +78,11 @@ def released(notes: Array, controls: Array) -> Array:
     held = np.searchsorted(presses, notes["offset"], side="right") - 1
     caught = (held >= 0) & (presses[np.maximum(held, 0)] >= notes["onset"])
     end = np.where(caught, lifts[np.maximum(held, 0)], notes["offset"])
-    return np.maximum(end, notes["offset"])
+    return np.asarray(np.maximum(end, notes["offset"]))
 
 
 def softness(times: Array, controls: Array) -> Array:
     """Give how far the soft pedal of one track is down at each time, 0..1."""
     pedal = controls[controls["number"] == SOFT]
     values = np.concatenate([[0.0], pedal["value"] / 127.0])
-    return values[np.searchsorted(pedal["time"], times, side="right")]
+    return np.asarray(values[np.searchsorted(pedal["time"], times, side="right")])

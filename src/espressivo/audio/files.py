@@ -28,6 +28,8 @@ FORMATS = {
 }
 """What can be written, by suffix: container and encoding."""
 
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
 
 class Tags(NamedTuple):
     """What a file says about itself; empty ones are left out."""
@@ -38,13 +40,28 @@ class Tags(NamedTuple):
     copyright: str = ""
 
 
-def format_of(path: Path) -> str:
-    """Tell the format from the suffix; raises AudioError for one that cannot be written."""
+def check(path: Path, rate: int) -> None:
+    """Raise AudioError if it is clear beforehand that `path` cannot be written."""
     name = path.suffix.lower().removeprefix(".")
     if name not in FORMATS:
         known = ", ".join(f".{suffix}" for suffix in FORMATS)
         raise AudioError(f"{path}: unknown audio suffix {path.suffix!r}; use one of {known}")
-    return name
+    if not path.parent.is_dir():
+        raise AudioError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise AudioError(f"cannot write {path}: it is a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise AudioError(f"cannot write {path}: no permission to write in {path.parent}")
+    check_format(name, rate)
+
+
+def check_format(name: str, rate: int) -> None:
+    """Raise AudioError unless `name` is a key of `FORMATS` and has the rate."""
+    if name not in FORMATS:
+        raise AudioError(f"unknown audio format {name!r}; use one of {', '.join(FORMATS)}")
+    if name == "mp3" and rate not in MP3_RATES:
+        rates = ", ".join(map(str, MP3_RATES))
+        raise AudioError(f"mp3 has no rate of {rate} Hz; use one of {rates}, or flac")
 
 
 def decode(content: bytes, frames: int = -1) -> Array:
@@ -71,30 +88,29 @@ def write(path: Path, blocks: Iterable[Array], rate: int, tags: Tags) -> None:
     The file grows under a temporary name beside `path` and takes its place at the end. Raises
     AudioError, leaving nothing behind, if the folder cannot be written or the disk is full.
     """
-    name = format_of(path)
+    check(path, rate)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        written = _write(str(partial), blocks, rate, tags, name)
+        written = _write(str(partial), blocks, rate, tags, path.suffix.lower().removeprefix("."))
         kept = soundfile.info(str(partial)).frames
         if kept < written:
-            raise OSError(f"only {kept} of {written} frames arrived; is the disk full?")
+            raise AudioError(f"cannot write {path}: {kept} of {written} frames fit; disk full?")
         partial.replace(path)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise AudioError(f"cannot write {path}: {error}") from error
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        raise AudioError(f"cannot write {path}: {reason}; is the disk full?") from error
+    except OSError as error:
+        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def encode(blocks: Iterable[Array], rate: int, tags: Tags, name: str) -> bytes:
-    """Give a whole file in memory, for a player in a page; `name` is a key of `FORMATS`."""
-    if name not in FORMATS:
-        raise AudioError(f"unknown audio format {name!r}; use one of {', '.join(FORMATS)}")
+    """Give a whole file in memory; `name` is a key of `FORMATS`."""
+    check_format(name, rate)
     content = io.BytesIO()
-    try:
-        _write(content, blocks, rate, tags, name)
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"cannot encode {name} at {rate} Hz: {error}") from error
+    _write(content, blocks, rate, tags, name)
     return content.getvalue()
 
 

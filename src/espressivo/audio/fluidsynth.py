@@ -25,7 +25,7 @@ _CHANNELS = [channel for channel in range(16) if channel != 9]
 
 
 def fluidsynth(performance: Performance, rate: int, soundfont: Path = PIANO) -> Iterator[Array]:
-    """Play with the FluidSynth program: dry float32 blocks [2, n].
+    """Play with the FluidSynth program: dry float32 blocks [2, 65536].
 
     Raises AudioError if there is no such program or it fails.
     """
@@ -45,7 +45,8 @@ def fluidsynth(performance: Performance, rate: int, soundfont: Path = PIANO) -> 
             said = done.stderr.decode(errors="replace").strip()[-300:]
             raise AudioError(f"fluidsynth failed with exit code {done.returncode}: {said}")
         for block in files.blocks(audio):
-            yield np.ascontiguousarray(block.T)
+            missing = files.BLOCK - len(block)
+            yield np.pad(block.T, ((0, 0), (0, missing)))
 
 
 def standard_midi(performance: Performance) -> bytes:

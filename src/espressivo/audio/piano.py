@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from espressivo.audio.resampling import kernels, resampled
 from espressivo.audio.soundfont import SoundFont, Zone
-from espressivo.errors import AudioError
 
 Array = NDArray[Any]
 
@@ -68,9 +67,7 @@ class Piano:
     """
 
     def __init__(self, rate: int) -> None:
-        """Open the bundled SoundFont; raises AudioError for a rate outside 8000..192000 Hz."""
-        if not 8_000 <= rate <= 192_000:
-            raise AudioError(f"rate={rate} is outside 8000..192000 Hz; try 44100")
+        """Open the bundled SoundFont."""
         self.rate = rate
         self._font = SoundFont(PIANO)
         self._zones: list[Zone] = []

@@ -28,11 +28,14 @@ ENGINES: dict[str, Callable[[Performance, int], Iterator[Array]]] = {
 }
 """What turns a performance into dry blocks [2, 65536] at a rate."""
 
-RATE = 44_100
+RATE, RATES = 44_100, (8_000, 192_000)
 ROOM = 0.18
 WIDTH = 0.8
 PEAK = 10 ** (-1 / 20)
 """The largest sample of a finished file: -1 dBFS."""
+
+SILENT = 1e-5
+"""A file ends with the last sample above this, before it is brought to its level."""
 
 LONGEST_SECONDS = 6 * 3600.0
 _SPOOL_BYTES = 64 * 2**20
@@ -64,18 +67,15 @@ def render(
     if the suffix is unknown, the engine is missing, or the file cannot be written.
     """
     path = Path(path)
-    files.format_of(path)
-    if not path.parent.is_dir():
-        raise AudioError(f"cannot write {path}: there is no folder {path.parent}")
+    files.check(path, rate)
+    blocks = samples(performance, engine=engine, room=room, width=width, rate=rate)
     try:
-        with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=path.parent) as spool:
-            blocks = samples(performance, engine=engine, room=room, width=width, rate=rate)
-            frames, peak = _spool(blocks, spool)
-            gain = PEAK / peak if peak > 0 else 1.0
-            files.write(path, _unspool(spool, gain), rate, _credited(tags, engine))
+        with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(path.parent)) as spool:
+            take = _spool(blocks, spool)
+            files.write(path, _unspool(take), rate, _credited(tags, engine))
     except OSError as error:
-        raise AudioError(f"cannot write {path}: {error}") from error
-    return Rendering(path, frames / rate, rate, 20 * float(np.log10(gain)))
+        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
+    return Rendering(path, take.frames / rate, rate, 20 * float(np.log10(take.gain)))
 
 
 def encoded(
@@ -89,11 +89,10 @@ def encoded(
     tags: Tags = Tags(),
 ) -> bytes:
     """Give the file `render` would write, in memory: for a player in a page."""
+    files.check_format(format, rate)
+    blocks = samples(performance, engine=engine, room=room, width=width, rate=rate)
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as spool:
-        blocks = samples(performance, engine=engine, room=room, width=width, rate=rate)
-        _, peak = _spool(blocks, spool)
-        gain = PEAK / peak if peak > 0 else 1.0
-        return files.encode(_unspool(spool, gain), rate, _credited(tags, engine), format)
+        return files.encode(_unspool(_spool(blocks, spool)), rate, _credited(tags, engine), format)
 
 
 def samples(
@@ -114,6 +113,8 @@ def samples(
         raise AudioError(f"unknown engine {engine!r}; use one of {', '.join(ENGINES)}")
     if not (0 <= room <= 4 and 0 <= width <= 2):
         raise AudioError(f"room={room} must be in 0..4 and width={width} in 0..2")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(f"rate={rate} Hz is outside {RATES[0]}..{RATES[1]}; try 44100")
     if performance.duration > LONGEST_SECONDS:
         hours = performance.duration / 3600
         raise AudioError(f"the performance lasts {hours:.1f} h; at most 6 h can be rendered")
@@ -130,20 +131,35 @@ def _interleaved(blocks: Iterable[Array]) -> Iterator[Array]:
 
 
 def _credited(tags: Tags, engine: Engine) -> Tags:
-    return tags._replace(copyright=tags.copyright or CREDIT) if engine == "sampler" else tags
+    """Put the credit of the piano where there is room; mp3 keeps no copyright, only a comment."""
+    if engine != "sampler":
+        return tags
+    return tags._replace(copyright=tags.copyright or CREDIT, comment=tags.comment or CREDIT)
 
 
-def _spool(blocks: Iterable[Array], spool: IO[bytes]) -> tuple[int, float]:
-    """Keep everything until the loudest sample is known; give frames and peak."""
-    frames, peak = 0, 0.0
+class _Take(NamedTuple):
+    """A whole piece set down, its length up to the last sound, and the gain it will get."""
+
+    spool: IO[bytes]
+    frames: int
+    gain: float
+
+
+def _spool(blocks: Iterable[Array], spool: IO[bytes]) -> _Take:
+    """Keep everything until the loudest sample is known."""
+    frames, heard, peak = 0, 0, 0.0
     for block in blocks:
-        peak = max(peak, float(block.max()), -float(block.min()))
+        level = np.abs(block).max(axis=1)
+        peak = max(peak, float(level.max(initial=0)))
+        loud = np.flatnonzero(level > SILENT)
+        heard = frames + int(loud[-1]) + 1 if len(loud) else heard
         frames += len(block)
         spool.write(block.tobytes())
-    return frames, peak
+    return _Take(spool, heard or frames, PEAK / peak if peak > 0 else 1.0)
 
 
-def _unspool(spool: IO[bytes], gain: float) -> Iterator[Array]:
-    spool.seek(0)
-    while content := spool.read(BLOCK * 8):
-        yield np.frombuffer(content, np.float32).reshape(-1, 2) * np.float32(gain)
+def _unspool(take: _Take) -> Iterator[Array]:
+    take.spool.seek(0)
+    for start in range(0, take.frames, BLOCK):
+        content = take.spool.read(min(BLOCK, take.frames - start) * 8)
+        yield np.frombuffer(content, np.float32).reshape(-1, 2) * np.float32(take.gain)

@@ -41,7 +41,8 @@ def response(rate: int) -> Array:
     answer = np.pad(answer, ((0, 0), (delay, 0)))[:, :frames]
     fade = frames // 10
     answer[:, -fade:] *= np.linspace(1, 0, fade)
-    return (answer / np.sqrt((answer**2).sum(axis=1, keepdims=True))).astype(np.float32)
+    answer /= np.sqrt((answer**2).sum(axis=1, keepdims=True))
+    return np.asarray(answer, np.float32)
 
 
 def placed(blocks: Iterable[Array], rate: int, room: float, width: float) -> Iterator[Array]:

@@ -24,8 +24,17 @@ _INSTRUMENT = np.dtype([_NAME, ("bag", "<u2")])
 _BAG = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
 _GENERATOR = np.dtype([("number", "<u2"), ("amount", "<u2")])
 _SAMPLE = np.dtype(
-    [_NAME, ("start", "<u4"), ("end", "<u4"), ("loop", "<u4", 2), ("rate", "<u4")]
-    + [("root", "u1"), ("cents", "i1"), ("link", "<u2"), ("type", "<u2")]
+    [
+        _NAME,
+        ("start", "<u4"),
+        ("end", "<u4"),
+        ("loop", "<u4", 2),
+        ("rate", "<u4"),
+        ("root", "u1"),
+        ("cents", "i1"),
+        ("link", "<u2"),
+        ("type", "<u2"),
+    ]
 )
 _TABLES = {
     b"phdr": _PRESET,
