@@ -13,6 +13,7 @@ from espressivo.performance.arrays import (
     BEAT,
     CONTROL,
     NOTE,
+    PEDAL_DOWN,
     SUSTAIN,
     TEMPO,
     Array,
@@ -26,6 +27,7 @@ from espressivo.performance.arrays import (
     standing,
     structured,
 )
+from espressivo.performance.pedalling import unfold
 from espressivo.performance.sustain import fold
 
 
@@ -205,6 +207,26 @@ class Performance:
         """Copy with some of `notes`, `controls`, `beats`, `tempi`, `tracks` exchanged."""
         return replace(self, **changes)
 
+    def pedalled(self) -> Performance:
+        """Find the sustain pedal again that `sustained` folded into the notes.
+
+        Notes of different ages that end at one instant are taken to end with a lift of the pedal;
+        keys under it go up earlier. Nothing sounds different: for a performance with one note on
+        a key at a time, `p.pedalled().sustained()` is `p`. Drums, and tracks that have sustain
+        events already, are left as they are.
+        """
+        notes, controls = [], [self.controls]
+        has_pedal = set(self.controls["track"][self.controls["number"] == SUSTAIN].tolist())
+        for index, track in enumerate(self.tracks):
+            mine = self.notes[self.notes["track"] == index]
+            if track.is_drum or index in has_pedal or not len(mine):
+                notes.append(mine)
+                continue
+            touched, moves = unfold(mine, index)
+            notes.append(touched)
+            controls.append(moves)
+        return self.replace(notes=np.concatenate(notes), controls=np.concatenate(controls))
+
     def sustained(self) -> Performance:
         """Fold the sustain pedal into the notes: they last until the pedal that held them lifts.
 
@@ -216,21 +238,26 @@ class Performance:
         end lasts until the last event. Drums are untouched. Sustain events are dropped: they
         are in the notes now.
         """
-        is_sustain = self.controls["number"] == SUSTAIN
-        if not is_sustain.any():
-            return self
-        pedals, others = self.controls[is_sustain], self.controls[~is_sustain]
-        drums = np.array([track.is_drum for track in self.tracks])[self.notes["track"]]
-        end = float(max(pedals["time"][-1], self.notes["offset"][~drums].max(initial=0.0)))
+        notes = self.sustained_notes()
+        return self._keeping(notes, self.controls[self.controls["number"] != SUSTAIN])
+
+    def sustained_notes(self) -> Array:
+        """Give the notes of `sustained` alone."""
+        chosen = np.flatnonzero(self.controls["number"] == SUSTAIN)
+        if not len(chosen):
+            return self.notes
+        time, down = self.controls["time"][chosen], self.controls["value"][chosen] >= PEDAL_DOWN
+        drums = np.array([track.is_drum for track in self.tracks])
+        pitched = self.notes["offset"][~drums[self.notes["track"]]]
+        end = float(max(time[-1], pitched.max(initial=0.0)))
         if len(self.tracks) == 1:
-            notes = self.notes if self.tracks[0].is_drum else fold(self.notes, pedals, end)
-            return self._keeping(notes, others)
-        folded = [self.notes[drums]]
-        for index, track in enumerate(self.tracks):
-            if not track.is_drum:
-                mine = self.notes[self.notes["track"] == index]
-                folded.append(fold(mine, pedals[pedals["track"] == index], end))
-        return self.replace(notes=np.concatenate(folded), controls=others)
+            return self.notes if drums[0] else fold(self.notes, time, down, end)
+        by_track = [self.notes[drums[self.notes["track"]]]]
+        for index in np.flatnonzero(~drums):
+            mine = self.controls["track"][chosen] == index
+            notes = self.notes[self.notes["track"] == index]
+            by_track.append(fold(notes, time[mine], down[mine], end))
+        return checked_notes(np.concatenate(by_track), len(self.tracks))
 
     @staticmethod
     def from_events(
