@@ -1,1 +1,3 @@
 """espressivo learns and generates expressive musical performances."""
+
+__version__ = "0.1.0"

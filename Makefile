@@ -1,0 +1,49 @@
+# make demo   a new performance in out/: MIDI, sound and picture. Needs Python >= 3.11 and pip.
+# make test   the test suite, in its own environment with torch
+# make lint   ruff and mypy
+# make bench  every benchmark; results in benchmarks/results
+#
+# PYTHON=/path/to/python3 chooses the interpreter.
+
+PYTHON ?= python3
+export PYTHON
+
+DEMO := .venv
+LIGHT := .venv-light
+FULL := .venv-full
+
+.PHONY: demo test test-light lint bench wheel clean
+
+demo:
+	@tools/environment $(DEMO)
+	@mkdir -p out
+	@$(DEMO)/bin/espressivo generate --seconds 60 -o out/performance.mid \
+		--audio out/performance.wav --plot out/performance.png --force
+
+test:
+	@tools/environment $(FULL) train dev
+	$(FULL)/bin/python -m pytest --nothing-missing $(ARGS)
+
+# The same suite where torch is not installed, as for everyone who only plays.
+test-light:
+	@tools/environment $(LIGHT) "" test
+	$(LIGHT)/bin/python -m pytest $(ARGS)
+
+lint:
+	@tools/environment $(FULL) train dev
+	$(FULL)/bin/ruff check .
+	$(FULL)/bin/ruff format --check .
+	$(FULL)/bin/mypy
+
+bench:
+	@tools/environment $(FULL) train dev
+	@for file in benchmarks/*.py; do echo "$$file"; $(FULL)/bin/python "$$file" || exit 1; done
+
+wheel:
+	@tools/environment $(FULL) train dev
+	@rm -rf dist
+	$(FULL)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(FULL)/bin/python tools/check_wheel.py dist/*.whl
+
+clean:
+	rm -rf $(DEMO) $(LIGHT) $(FULL) build dist out
