@@ -60,27 +60,27 @@ def walk(track: bytes, losses: Losses | None = None) -> Iterator[Event]:
             delta, at = quantity(track, at)
             event, at, running = _event(track, at, tick + delta, running)
         except IndexError:
-            damage = DamageError(len(track), f"the track ends inside an event begun at {start}")
-        except DamageError as error:
-            damage = error
-        else:
-            tick += delta
-            problem = _problem(event)
-            if problem and losses is None:
+            cut = DamageError(len(track), f"the track ends inside an event begun at {start}")
+            return _give_up(cut, len(track) - start, losses)
+        except DamageError as damage:
+            return _give_up(damage, len(track) - start, losses)
+        tick += delta
+        if problem := _problem(event):
+            if losses is None:
                 raise DamageError(start, problem)
-            if losses is not None and problem:
-                losses.events += 1
-                losses.note(problem)
-                continue
-            yield event
-            if event[1] == META and event[2] == END:
-                return
+            losses.events += 1
+            losses.note(problem)
             continue
-        if losses is None:
-            raise damage
-        losses.bytes += len(track) - start
-        losses.note(damage.reason)
-        return
+        yield event
+        if event[1] == META and event[2] == END:
+            return None
+
+
+def _give_up(damage: DamageError, left: int, losses: Losses | None) -> None:
+    if losses is None:
+        raise damage
+    losses.bytes += left
+    losses.note(damage.reason)
 
 
 def heading(track: bytes) -> tuple[str, int]:

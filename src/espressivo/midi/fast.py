@@ -1,10 +1,10 @@
 """The ordinary track, read by symusic at a few hundred times the speed of Python.
 
 symusic drops keys that are never released and pedals of channels without notes, does not say
-which channel a track had, and trusts lengths that reach beyond the file. So it is handed one
-track at a time, in a frame that ends inside its own bytes: marks before and after the music
-make it create every channel, report the end, and show what was still sounding. Where a track
-could be misread even so, `read_track` gives None and `events` reads it instead.
+which channel a part had, and refuses time bases in SMPTE frames. So it is handed one track at a
+time, in a small file of its own: marks before and after the music make it list every channel,
+report where the track ends, and show what still sounded there. Where a track could be misread
+even so, `read_track` gives None and `events` reads it instead.
 """
 
 from __future__ import annotations
@@ -101,9 +101,10 @@ def _music(
         if stop > begin:
             kept = slice(begin, stop)
             onset = onset[kept] - 1
-            offset = onset + np.maximum(notes["duration"][kept], 1)
-            if onset.min() < 0 or offset.max() > end:
+            offset = onset + notes["duration"][kept]
+            if onset.min() < 0 or offset.max() >= end:  # released only by the marks
                 return None
+            offset = np.maximum(offset, onset + 1)
             columns = notes["pitch"][kept], notes["velocity"][kept]
             voices.append(Voice(channel, part.program, onset, offset, *columns))
         controls = part.controls.numpy()

@@ -55,9 +55,7 @@ class _Player(NamedTuple):
     moves: Moves | None
 
 
-def read_midi(
-    source: Source, *, salvage: bool = False, limits: Limits = Limits()  # noqa: B008
-) -> Performance:
+def read_midi(source: Source, *, salvage: bool = False, limits: Limits = Limits()) -> Performance:
     """Read what was played: notes, pedals with every value, programs, drums, tempo marks.
 
     Each channel and program of each track of the file becomes a track of the performance. A
@@ -79,7 +77,7 @@ def read_midi(
     return rescued.performance
 
 
-def salvage_midi(source: Source, *, limits: Limits = Limits()) -> Salvage:  # noqa: B008
+def salvage_midi(source: Source, *, limits: Limits = Limits()) -> Salvage:
     """Read what is left of a damaged file and count what was lost.
 
     Needs a sound header, because without it ticks have no length; raises MidiError otherwise.
@@ -88,7 +86,7 @@ def salvage_midi(source: Source, *, limits: Limits = Limits()) -> Salvage:  # no
         return _salvage(load(source, limits), limits)
 
 
-def read_texts(source: Source, *, limits: Limits = Limits()) -> list[str]:  # noqa: B008
+def read_texts(source: Source, *, limits: Limits = Limits()) -> list[str]:
     """Give the text events of a file in order, such as the one `write_midi` put there."""
     with _naming(source):
         raw = load(source, limits)

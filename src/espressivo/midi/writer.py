@@ -114,8 +114,6 @@ def _wires(tracks: tuple[Track, ...]) -> list[tuple[int, int]]:
 
 
 def _heading(track: Track, port: int, channel: int) -> bytes:
-    if not 0 <= track.program <= 127:
-        raise MidiError(f"program {track.program}; 0 to 127 is possible")
     name = _meta(0x03, track.name.encode("utf-8", "replace")) if track.name else b""
     address = _meta(0x21, bytes([min(port, 127)])) if port else b""
     return name + address + bytes([0, 0xC0 | channel, track.program])
