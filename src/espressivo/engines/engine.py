@@ -11,9 +11,6 @@ Tokens = NDArray[np.integer]
 Logits = NDArray[np.float32]
 Weights = dict[str, NDArray[np.floating]]
 
-ALIGNMENT = 16
-"""Every matrix of a `Slab` starts at a multiple of this many numbers: one cache line."""
-
 
 class State(Protocol):
     """What an engine remembers of the tokens it has read; one thread at a time may use it."""
@@ -44,9 +41,15 @@ class Engine(Protocol):
     through prefill, single steps and forks. Every array of logits is the caller's to keep.
     """
 
-    vocabulary_size: int
-    context: int | None
-    """The most tokens a state can hold; None for any number."""
+    @property
+    def vocabulary_size(self) -> int:
+        """How many different tokens there are."""
+        ...
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens a state can hold; None for any number."""
+        ...
 
     def start(self, batch: int) -> State:
         """Give the memory of having read nothing, for `batch` sequences."""
@@ -55,18 +58,22 @@ class Engine(Protocol):
     def read(self, tokens: Tokens, state: State) -> Logits:
         """Read tokens [batch, time] into the state; give the logits [batch, v] after the last.
 
-        Memory beyond the state's own is bounded, however long the primer.
+        Memory beyond the state's own is bounded, however long the primer. Raises ValueError if
+        the state would hold more than `context` tokens, and then leaves it as it was.
         """
         ...
 
     def step(self, tokens: Tokens, state: State) -> Logits:
-        """Read one token of each sequence, [batch]; give the logits [batch, v] after it."""
+        """Read one token of each sequence, [batch]; give the logits [batch, v] after it.
+
+        Raises ValueError if the state is full.
+        """
         ...
 
 
 def check_tokens(tokens: Tokens, state: State, dimensions: int, vocabulary_size: int) -> None:
     """Refuse tokens of the wrong shape or outside the vocabulary."""
-    if tokens.ndim != dimensions or tokens.shape[0] != state.batch or not tokens.size:
+    if tokens.ndim != dimensions or len(tokens) != state.batch or not tokens.size:
         wanted = f"[{state.batch}]" if dimensions == 1 else f"[{state.batch}, at least 1]"
         raise ValueError(f"tokens have shape {list(tokens.shape)}; this state needs {wanted}")
     low, high = int(tokens.min()), int(tokens.max())
@@ -75,21 +82,10 @@ def check_tokens(tokens: Tokens, state: State, dimensions: int, vocabulary_size:
         raise ValueError(f"token {wrong} is outside the vocabulary 0 to {vocabulary_size - 1}")
 
 
-class Slab:
-    """Many float32 matrices in one piece of memory, as large pages read faster than small ones."""
-
-    def __init__(self, arrays: dict[str, NDArray[np.floating]]) -> None:
-        """Copy the arrays, one behind the other."""
-        sizes = [-(-array.size // ALIGNMENT) * ALIGNMENT for array in arrays.values()]
-        buffer = np.zeros(sum(sizes) + ALIGNMENT, np.float32)
-        at = -(buffer.ctypes.data // buffer.itemsize) % ALIGNMENT
-        self.bytes = 4 * sum(array.size for array in arrays.values())
-        self._views: dict[str, Logits] = {}
-        for (name, array), size in zip(arrays.items(), sizes, strict=True):
-            self._views[name] = buffer[at : at + array.size].reshape(array.shape)
-            self._views[name][...] = array
-            at += size
-
-    def __getitem__(self, name: str) -> Logits:
-        """Give the stored matrix."""
-        return self._views[name]
+def check_room(length: int, count: int, context: int) -> None:
+    """Refuse to read `count` tokens more than fit behind `length`."""
+    if length + count > context:
+        raise ValueError(
+            f"{length} tokens read and {count} to come are more than the context of {context}; "
+            f"start a new state from the last {context // 2}"
+        )

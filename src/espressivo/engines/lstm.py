@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espressivo.configs import LstmConfig
-from espressivo.engines.engine import Logits, Slab, State, Tokens, Weights, check_tokens
+from espressivo.engines.engine import Logits, State, Tokens, Weights, check_tokens
+from espressivo.engines.slab import slab
 
 CHUNK = 256
 """Tokens per pass of `read`."""
@@ -64,7 +65,7 @@ class LstmEngine:
                 arrays["events"], arrays["joined0"] = inputs + bias, hidden
         arrays["output"] = weights["output.weight"].T
         arrays["output_bias"] = weights["output.bias"]
-        self._slab = Slab(arrays)
+        self._weights = slab(arrays)
 
     def start(self, batch: int) -> LstmState:
         """Give the memory of having read nothing."""
@@ -76,15 +77,15 @@ class LstmEngine:
         """Read one token of each sequence; give the logits after it."""
         check_tokens(tokens, state, 1, self.vocabulary_size)
         state = _own(state)
-        slab, width = self._slab, self.config.width
+        weights, width = self._weights, self.config.width
         for layer in range(self.config.layers):
             joined = state.joined[layer]
             if layer:
-                np.matmul(joined, slab[f"joined{layer}"], out=state.gates)
-                state.gates += slab[f"bias{layer}"]
+                np.matmul(joined, weights[f"joined{layer}"], out=state.gates)
+                state.gates += weights[f"bias{layer}"]
             else:
-                np.matmul(joined[:, width:], slab["joined0"], out=state.gates)
-                state.gates += slab["events"][tokens]
+                np.matmul(joined[:, width:], weights["joined0"], out=state.gates)
+                state.gates += weights["events"][tokens]
             _cell(state.gates, state.cells[layer], joined[:, width:], state.scratch)
             if layer + 1 < self.config.layers:
                 state.joined[layer + 1, :, :width] = joined[:, width:]
@@ -100,11 +101,11 @@ class LstmEngine:
         return self._logits(state)
 
     def _read(self, tokens: Tokens, state: LstmState) -> None:
-        slab, width = self._slab, self.config.width
-        gates = slab["events"][tokens.T]  # t b 4w
+        weights, width = self._weights, self.config.width
+        gates = weights["events"][tokens.T]  # t b 4w
         for layer in range(self.config.layers):
             hidden = np.empty((*gates.shape[:2], width), np.float32)
-            weight = slab[f"joined{layer}"][-width:]
+            weight = weights[f"joined{layer}"][-width:]
             latest = state.joined[layer, :, width:]
             for now, at in zip(gates, hidden, strict=True):
                 np.matmul(latest, weight, out=state.gates)
@@ -114,14 +115,14 @@ class LstmEngine:
             state.joined[layer, :, width:] = latest
             if layer + 1 < self.config.layers:
                 state.joined[layer + 1, :, :width] = latest
-                gates = hidden @ slab[f"joined{layer + 1}"][:width]
-                gates += slab[f"bias{layer + 1}"]
+                gates = hidden @ weights[f"joined{layer + 1}"][:width]
+                gates += weights[f"bias{layer + 1}"]
         state.length += tokens.shape[1]
 
     def _logits(self, state: LstmState) -> Logits:
         hidden = state.joined[-1, :, self.config.width :]
-        logits: Logits = hidden @ self._slab["output"]
-        logits += self._slab["output_bias"]
+        logits: Logits = hidden @ self._weights["output"]
+        logits += self._weights["output_bias"]
         return logits
 
 

@@ -14,7 +14,8 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from espressivo.configs import TransformerConfig
-from espressivo.engines.engine import Logits, Slab, State, Tokens, Weights, check_tokens
+from espressivo.engines.engine import Logits, State, Tokens, Weights, check_room, check_tokens
+from espressivo.engines.transformer_weights import Layer, lay_out
 
 EPSILON = 1e-5
 """Added to the variance in every normalisation, as torch's LayerNorm does."""
@@ -33,8 +34,9 @@ class TransformerState:
     """Keys and values of every layer, each [l, b, h, d, capacity], of which `length` are used."""
 
     def __init__(self, keys: Logits, values: Logits, length: int = 0) -> None:
-        """Hold the caches and room for one step's intermediate values."""
+        """Hold the caches; room for a step's intermediate values comes with the first step."""
         self.keys, self.values, self.length = keys, values, length
+        self.room: Room | None = None
 
     @property
     def batch(self) -> int:
@@ -63,93 +65,116 @@ class TransformerState:
             setattr(self, name, new)
 
 
+class Room:
+    """Where one step puts what it computes on the way, so that it allocates next to nothing."""
+
+    def __init__(self, config: TransformerConfig, batch: int) -> None:
+        """Allocate for `batch` sequences of up to the whole context."""
+
+        def empty(*shape: int) -> Logits:
+            return np.empty(shape, np.float32)
+
+        heads, head_width = config.heads, config.attention // config.heads
+        self.stream, self.normal = empty(batch, config.width), empty(batch, config.width)
+        self.added, self.spread = empty(batch, config.width), empty(batch, 1)
+        self.projected = empty(batch, 3 * config.attention)
+        self.split = self.projected.reshape(batch, 3, heads, head_width)
+        self.logits = empty(heads, batch, config.context)
+        self.relative = empty(heads, batch, config.context)
+        self.peak = empty(heads, batch, 1)
+        self.heard = empty(batch, config.attention)
+        self.by_head = self.heard.reshape(batch, heads, head_width)
+        self.hidden = empty(batch, config.feed_forward)
+
+
 class TransformerEngine:
     """Plays the weights of `espressivo.models.MusicTransformer`."""
 
     def __init__(self, config: TransformerConfig, weights: Weights) -> None:
-        """Lay the weights out for reading once per token.
-
-        The gains and biases of the normalisations, the scale of the embeddings and that of the
-        logits are multiplied into the matrices beside them.
-        """
-        self.config, self._context = config, config.context
-        self.context: int | None = config.context
+        """Lay the weights out for reading once per token."""
+        self.config = config
         self.vocabulary_size = len(weights["output.weight"])
-        self.head_width = config.attention // config.heads
-        arrays: Weights = {"embedding": weights["embedding.weight"] * np.float32(config.width**0.5)}
-        for layer in range(config.layers):
-            arrays |= _layer(layer, weights, self.head_width, config.attention)
-        arrays["output"], arrays["output_bias"] = _after_norm(weights, "norm", "output")
-        self._slab = Slab(arrays)
+        self._weights = lay_out(config, weights)
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens a state can hold."""
+        return self.config.context
 
     def start(self, batch: int) -> TransformerState:
         """Give the memory of having read nothing."""
         config = self.config
         capacity = min(FIRST_CAPACITY, config.context) + PADDING
-        shape = (config.layers, batch, config.heads, self.head_width, capacity)
+        head_width = config.attention // config.heads
+        shape = (config.layers, batch, config.heads, head_width, capacity)
         return TransformerState(np.empty(shape, np.float32), np.empty(shape, np.float32))
 
     def step(self, tokens: Tokens, state: State) -> Logits:
         """Read one token of each sequence; give the logits after it."""
-        return self.read(tokens[:, None], state)
+        check_tokens(tokens, state, 1, self.vocabulary_size)
+        state = _own(state)
+        self._make_room(state, 1)
+        if state.room is None:
+            state.room = Room(self.config, state.batch)
+        room = state.room
+        np.take(self._weights.embedding, tokens, axis=0, out=room.stream)
+        if self.config.sinusoids:
+            room.stream += sinusoids(state.length, 1, self.config.width)
+        for index, layer in enumerate(self._weights.layers):
+            _attend_once(layer, state.keys[index], state.values[index], state.length, room)
+            _forward_once(layer, room)
+        state.length += 1
+        _normal_once(room)
+        logits: Logits = room.normal @ self._weights.output
+        logits += self._weights.output_bias
+        return logits
 
     def read(self, tokens: Tokens, state: State) -> Logits:
-        """Read tokens a few at a time; give the logits after the last."""
+        """Read tokens many at a time; give the logits after the last."""
         check_tokens(tokens, state, 2, self.vocabulary_size)
         state = _own(state)
         self._make_room(state, tokens.shape[1])
         rows = max(1, BUDGET // (state.batch * self.config.heads * state.capacity))
         for first in range(0, tokens.shape[1], rows):
             x = self._read(tokens[:, first : first + rows], state)
-        logits: Logits = _normal(x[:, -1]) @ self._slab["output"]
-        logits += self._slab["output_bias"]
+        logits: Logits = _normal(x[:, -1]) @ self._weights.output
+        logits += self._weights.output_bias
         return logits
 
     def _make_room(self, state: TransformerState, count: int) -> None:
         needed = state.length + count
-        if needed > self._context:
-            raise ValueError(
-                f"{state.length} tokens read and {count} to come are more than the context of "
-                f"{self._context}; start a new state from the last {self._context // 2}"
-            )
+        check_room(state.length, count, self.config.context)
         if needed > state.capacity:
             doubled = 1 << (needed - 1).bit_length()
-            state.grow(min(doubled, self._context))
+            state.grow(min(doubled, self.config.context))
 
     def _read(self, tokens: Tokens, state: TransformerState) -> Logits:
-        slab = self._slab
-        x: Logits = slab["embedding"][tokens]  # b t w
+        """Give the stream after some tokens, and remember their keys and values."""
+        x: Logits = self._weights.embedding[tokens]  # b t w
         if self.config.sinusoids:
-            x += sinusoids(state.length, x.shape[1], x.shape[2])
-        for layer in range(self.config.layers):
-            x += self._attend(layer, _normal(x), state) @ slab[f"heard{layer}"]
-            hidden = _normal(x) @ slab[f"expand{layer}"]
-            hidden += slab[f"expand_bias{layer}"]
+            x += sinusoids(state.length, *x.shape[1:])
+        for index, layer in enumerate(self._weights.layers):
+            keys, values = state.keys[index], state.values[index]
+            x += _attend(layer, _normal(x), keys, values, state.length) @ layer.heard
+            hidden = _normal(x) @ layer.expand
+            hidden += layer.expand_bias
             np.maximum(hidden, 0, out=hidden)
-            x += hidden @ slab[f"contract{layer}"].T
-            x += slab[f"contract_bias{layer}"]
+            x += hidden @ layer.contract.T
+            x += layer.contract_bias
         state.length += tokens.shape[1]
         return x
 
-    def _attend(self, layer: int, x: Logits, state: TransformerState) -> Logits:
-        b, t, _ = x.shape
-        total, heads = state.length + t, self.config.heads
-        projected = x @ self._slab[f"inputs{layer}"]
-        projected += self._slab[f"inputs_bias{layer}"]
-        q, k, v = projected.reshape(b, t, 3, heads, -1).transpose(2, 0, 3, 1, 4)  # b h t d
-        keys, values = (c[layer, ..., :total] for c in (state.keys, state.values))
-        keys[..., state.length :] = k.swapaxes(-1, -2)
-        values[..., state.length :] = v.swapaxes(-1, -2)
-        logits = q @ keys  # b h t j
-        logits += _by_key(q, self._slab[f"distances{layer}"], total)
-        if t > 1:
-            logits[..., state.length :][..., np.triu(np.ones((t, t), bool), 1)] = -np.inf
-        logits -= logits.max(-1, keepdims=True)
-        np.exp(logits, out=logits)
-        heard = logits @ values.swapaxes(-1, -2)
-        heard /= logits.sum(-1, keepdims=True)
-        result: Logits = heard.swapaxes(1, 2).reshape(b, t, -1)
-        return result
+
+def sinusoids(first: int, count: int, width: int) -> Logits:
+    """Give tensor2tensor's timing signal of `count` positions, as it is added to the stream."""
+    half = width // 2
+    step = np.float32(math.log(10_000) / max(half - 1, 1))
+    rate = np.exp(-step * np.arange(half, dtype=np.float32))
+    angle = np.arange(first, first + count, dtype=np.float32)[:, None] * rate
+    signal = np.concatenate([np.sin(angle), np.cos(angle)], -1)
+    signal -= signal.mean(-1, keepdims=True)
+    signal /= np.float32(width**0.5)
+    return signal
 
 
 def _own(state: State) -> TransformerState:
@@ -158,13 +183,69 @@ def _own(state: State) -> TransformerState:
     return state
 
 
-def sinusoids(first: int, count: int, width: int) -> Logits:
-    """Give tensor2tensor's timing signal of `count` positions: all sines, then all cosines."""
-    half = width // 2
-    step = np.float32(math.log(10_000) / max(half - 1, 1))
-    rate = np.exp(-step * np.arange(half, dtype=np.float32))
-    angle = np.arange(first, first + count, dtype=np.float32)[:, None] * rate
-    return np.concatenate([np.sin(angle), np.cos(angle)], -1)
+def _normal_once(room: Room) -> None:
+    """Scale the stream, whose mean is zero, to length one."""
+    np.vecdot(room.stream, room.stream, out=room.spread[:, 0])
+    room.spread += EPSILON
+    np.sqrt(room.spread, out=room.spread)
+    np.divide(room.stream, room.spread, out=room.normal)
+
+
+def _attend_once(layer: Layer, keys: Logits, values: Logits, now: int, room: Room) -> None:
+    """Add to the stream what the newest token hears of all, and remember it."""
+    _normal_once(room)
+    np.matmul(room.normal, layer.inputs, out=room.projected)
+    room.projected += layer.inputs_bias
+    q, keys[..., now], values[..., now] = room.split.swapaxes(0, 1)  # b h d
+    logits, by_sequence = room.logits[..., : now + 1], room.logits[..., : now + 1].swapaxes(0, 1)
+    np.matmul(q[:, :, None], keys[..., : now + 1], out=by_sequence[:, :, None])
+    near = min(now + 1, layer.distances.shape[-1])
+    distances = layer.distances[..., layer.distances.shape[-1] - near :]
+    logits[..., now + 1 - near :] += np.matmul(
+        q.swapaxes(0, 1), distances, out=room.relative[..., :near]
+    )
+    logits -= np.maximum.reduce(logits, axis=-1, keepdims=True, out=room.peak)
+    np.exp(logits, out=logits)
+    np.matmul(values[..., : now + 1], by_sequence[..., None], out=room.by_head[..., None])
+    total = np.add.reduce(logits, axis=-1, keepdims=True, out=room.peak)
+    np.divide(room.by_head, total.swapaxes(0, 1), out=room.by_head)
+    room.stream += np.matmul(room.heard, layer.heard, out=room.added)
+
+
+def _forward_once(layer: Layer, room: Room) -> None:
+    """Add to the stream what the feed-forward part makes of it."""
+    _normal_once(room)
+    np.matmul(room.normal, layer.expand, out=room.hidden)
+    room.hidden += layer.expand_bias
+    np.maximum(room.hidden, 0, out=room.hidden)
+    room.stream += np.matmul(room.hidden, layer.contract.T, out=room.added)
+    room.stream += layer.contract_bias
+
+
+def _normal(x: Logits) -> Logits:
+    """Scale rows, whose mean is zero, to length one."""
+    normal: Logits = x / np.sqrt(np.vecdot(x, x) + np.float32(EPSILON))[..., None]
+    return normal
+
+
+def _attend(layer: Layer, x: Logits, keys: Logits, values: Logits, before: int) -> Logits:
+    """Give what each new token hears of itself and the past; remember them."""
+    b, t, _ = x.shape
+    heads, total = len(layer.distances), before + t
+    projected = x @ layer.inputs
+    projected += layer.inputs_bias
+    q, k, v = projected.reshape(b, t, 3, heads, -1).transpose(2, 0, 3, 1, 4)  # b h t d
+    keys, values = keys[..., :total], values[..., :total]
+    keys[..., before:], values[..., before:] = k.swapaxes(-1, -2), v.swapaxes(-1, -2)
+    logits = q @ keys  # b h t j
+    logits += _by_key(q, layer.distances, total)
+    logits[..., before:][..., np.triu(np.ones((t, t), bool), 1)] = -np.inf
+    logits -= logits.max(-1, keepdims=True)
+    np.exp(logits, out=logits)
+    heard = logits @ values.swapaxes(-1, -2)
+    heard /= logits.sum(-1, keepdims=True)
+    result: Logits = heard.swapaxes(1, 2).reshape(b, t, -1)
+    return result
 
 
 def _by_key(q: Logits, distances: Logits, keys: int) -> Logits:
@@ -176,39 +257,3 @@ def _by_key(q: Logits, distances: Logits, keys: int) -> Logits:
     np.matmul(q, distances[..., distances.shape[-1] - near :], out=by_distance[..., keys - near :])
     s0, s1, s = flat.strides  # row m by key is row m by distance, t - 1 - m further right
     return as_strided(flat[..., t - 1 :], (b, h, t, keys), (s0, s1, s * (keys - 1), s))
-
-
-def _normal(x: Logits) -> Logits:
-    """Centre and scale the last axis; gain and bias are in the matrix that follows."""
-    centred: Logits = x - x.mean(-1, keepdims=True)
-    variance = np.vecdot(centred, centred)[..., None]
-    centred /= np.sqrt(variance / x.shape[-1] + EPSILON)
-    return centred
-
-
-def _after_norm(weights: Weights, norm: str, linear: str) -> tuple[Logits, Logits]:
-    """Give a matrix [in, out] and bias that take a bare normalised stream."""
-    weight = weights[f"{linear}.weight"].astype(np.float32)
-    bias: Logits = weight @ weights[f"{norm}.bias"].astype(np.float32)
-    if f"{linear}.bias" in weights:
-        bias += weights[f"{linear}.bias"]
-    return (weight * weights[f"{norm}.weight"]).T, bias
-
-
-def _layer(layer: int, weights: Weights, head_width: int, attention: int) -> Weights:
-    """Give the arrays of one layer, as they are read."""
-    path = f"layers.{layer}."
-    inputs, inputs_bias = _after_norm(weights, path + "attention_norm", path + "attention.inputs")
-    expand, expand_bias = _after_norm(weights, path + "forward_norm", path + "expand")
-    scale = np.ones(3 * attention, np.float32)
-    scale[:attention] = head_width**-0.5  # of the logits, relative ones included
-    return {
-        f"inputs{layer}": inputs * scale,
-        f"inputs_bias{layer}": inputs_bias * scale,
-        f"distances{layer}": weights[path + "attention.distances"].swapaxes(-1, -2),
-        f"heard{layer}": weights[path + "attention.output.weight"].T,
-        f"expand{layer}": expand,
-        f"expand_bias{layer}": expand_bias,
-        f"contract{layer}": weights[path + "contract.weight"],
-        f"contract_bias{layer}": weights[path + "contract.bias"],
-    }
