@@ -145,9 +145,7 @@ class MidiLike:
         is_on = which >= len(tokens) - len(key)
         return self._spell(step, tokens[which], is_on, grid.velocity)
 
-    def _spell(
-        self, step: Array, token: Array, is_on: Array, velocity: Array
-    ) -> NDArray[np.int64]:
+    def _spell(self, step: Array, token: Array, is_on: Array, velocity: Array) -> NDArray[np.int64]:
         """Write shifts and changes of velocity between the events."""
         gap = np.diff(step, prepend=0)
         late = np.flatnonzero(gap)
@@ -172,9 +170,7 @@ class MidiLike:
     def _on_grid(self, performance: Performance) -> Grid:
         """Round everything to steps, keeping one note per key at a time, in the order of notes."""
         played = performance.select(drums=False)
-        if self.pedal == "fold":
-            played = played.sustained()
-        notes = played.notes
+        notes = played.sustained_notes() if self.pedal == "fold" else played.notes
         if self.lowest > 0 or self.highest < 127:
             notes = notes[(notes["pitch"] >= self.lowest) & (notes["pitch"] <= self.highest)]
         onset = self._steps(notes["onset"])
@@ -183,9 +179,7 @@ class MidiLike:
         by_key = _one_per_onset(onset, offset, pitch, velocity)
         following = np.append(onset[by_key][1:], 0)
         same_key = np.append(pitch[by_key][1:] == pitch[by_key][:-1], False)
-        offset[by_key] = np.where(
-            same_key, np.minimum(offset[by_key], following), offset[by_key]
-        )
+        offset[by_key] = np.where(same_key, np.minimum(offset[by_key], following), offset[by_key])
         order = self._order(by_key, onset, pitch)
         onset, offset, pitch, velocity = (a[order] for a in (onset, offset, pitch, velocity))
         if self.velocity_bins:
@@ -197,10 +191,13 @@ class MidiLike:
 
     def _order(self, kept: Array, onset: Array, pitch: Array) -> Array:
         """Put the notes that were kept in the order in which they are told."""
-        if self.ties == "played":
-            return np.sort(kept)
         kept = np.sort(kept)
-        return kept[_sort_with_index(onset[kept] << 7 | pitch[kept])[1]]
+        if self.ties == "played":
+            return kept
+        tied = _with_neighbour(np.diff(onset[kept]) == 0)
+        among = kept[tied]
+        kept[tied] = among[_sort_with_index(onset[among] << 7 | pitch[among])[1]]
+        return kept
 
     def _pedal_on_grid(self, played: Performance, last: int) -> Array:
         """Give the changes of the pedal as rows [step, down], closed where the music ends."""
@@ -261,11 +258,13 @@ def _one_per_onset(onset: Array, offset: Array, pitch: Array, velocity: Array) -
     twin = (key[1:] == key[:-1]) & (start[1:] == start[:-1])
     if not twin.any():
         return order
-    among = np.append(twin, False) | np.append(False, twin)
-    twins = order[among]
+    tied = _with_neighbour(twin)
+    twins = order[tied]
     best = np.lexsort([-velocity[twins], -offset[twins], onset[twins], pitch[twins]])
-    again = np.append(False, twin)[among]  # sorting leaves the groups where they were
-    order[among] = twins[best]
-    kept = np.ones(len(order), dtype=bool)
-    kept[among] = ~again
-    return order[kept]
+    order[tied] = twins[best]  # sorting leaves the groups where they were
+    return order[np.append(True, ~twin)]
+
+
+def _with_neighbour(tied: NDArray[np.bool_]) -> Array:
+    """Give where things are that are tied to the one before or after them."""
+    return np.flatnonzero(np.append(tied, False) | np.append(False, tied))

@@ -27,9 +27,7 @@ class MidiLikeDecoder:
         if longest is not None and not longest > 0:
             raise CodecError(f"longest={longest} seconds must be above zero, or None for no limit")
         self.codec = codec
-        self._longest = (
-            None if longest is None else max(1, round(longest * codec.steps_per_second))
-        )
+        self._longest = None if longest is None else max(1, round(longest * codec.steps_per_second))
         vocabulary = codec.vocabulary
         self._ids = {
             kind: slice(vocabulary.ids(kind).start, vocabulary.ids(kind).stop)

@@ -75,9 +75,7 @@ def _presses(notes: Array, lifts: Times, free: Times) -> Times:
     return presses
 
 
-def _released(
-    notes: Array, lifts: Times, presses: Times, again: NDArray[np.bool_]
-) -> Times:
+def _released(notes: Array, lifts: Times, presses: Times, again: NDArray[np.bool_]) -> Times:
     """Give when each key goes up: early, where the pedal holds its note."""
     onset, offset = notes["onset"], notes["offset"]
     place = np.minimum(np.searchsorted(lifts, offset, side="left"), len(lifts) - 1)

@@ -260,9 +260,7 @@ class Performance:
         return checked_notes(np.concatenate(by_track), len(self.tracks))
 
     @staticmethod
-    def from_events(
-        events: Iterable[Event], tracks: Iterable[Track] = (Track(),)
-    ) -> Performance:
+    def from_events(events: Iterable[Event], tracks: Iterable[Track] = (Track(),)) -> Performance:
         """Gather a stream of events; the inverse of `events`.
 
         A key struck while it sounds ends its earlier note, an "off" without an "on" is ignored,

@@ -8,30 +8,36 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from espressivo.performance.arrays import PEDAL_DOWN, Array
+from espressivo.performance.arrays import Array
 
 
-def fold(notes: Array, pedal: Array, end: float) -> Array:
-    """Give the notes of one track as its sustain events make them sound, both sorted by time."""
-    if not len(notes) or not len(pedal):
+def fold(notes: Array, time: Array, down: NDArray[np.bool_], end: float) -> Array:
+    """Give the notes of one track as they sound under a pedal that is down or up from each time.
+
+    Notes and times are sorted; `end` is the last moment of the music.
+    """
+    if not len(notes) or not down.any():
         return notes
-    time, is_down = pedal["time"].copy(), pedal["value"] >= PEDAL_DOWN
-    if (time[1:] == time[:-1]).any():
-        order = np.lexsort([~is_down, time])
-        time, is_down = time[order], is_down[order]
-    # After i pedal events: is the pedal down, and when is the next lift?
-    down = np.append(False, is_down)
-    lifts = np.flatnonzero(~is_down)
-    lift = np.append(time[lifts], end)[np.searchsorted(lifts, np.arange(len(time) + 1))]
+    moves = _moves(time, down)
     onset, offset = notes["onset"].copy(), notes["offset"].copy()
-    at_offset = np.searchsorted(time, offset, side="right")
-    under_pedal = down[np.searchsorted(time, onset, side="right")]
-    released = np.where(down[at_offset], lift[at_offset], offset)
+    # The pedal is down after an odd number of moves, and the next one lifts it.
+    before_offset = np.searchsorted(moves, offset, side="right")
+    released = np.where(before_offset % 2, np.append(moves, end)[before_offset], offset)
+    under_pedal = np.searchsorted(moves, onset, side="right") % 2 == 1
     ending = np.minimum(released, _struck_again(notes["pitch"], onset, under_pedal))
     folded = notes.copy()
     folded["offset"] = ending
     kept = ending > onset
     return folded if kept.all() else folded[kept]
+
+
+def _moves(time: Array, down: NDArray[np.bool_]) -> Array:
+    """Give when the pedal is pressed, lifted, pressed ...; presses come first at one moment."""
+    presses = np.flatnonzero(down[1:] & ~down[:-1])
+    if (time[presses] == time[presses + 1]).any():
+        order = np.lexsort([~down, time])
+        time, down = time[order], down[order]
+    return time[np.flatnonzero(np.diff(down, prepend=False))]
 
 
 def _struck_again(pitch: Array, onset: Array, counts: NDArray[np.bool_]) -> Array:
