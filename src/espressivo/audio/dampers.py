@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from espressivo.performance import SOFT, SOSTENUTO, SUSTAIN
+from espressivo.performance import PEDAL_DOWN, SOFT, SOSTENUTO, SUSTAIN
 
 Array = NDArray[Any]
 
@@ -69,9 +69,9 @@ def released(notes: Array, controls: Array) -> Array:
     The sostenuto pedal (down from value 64) holds the keys that are down when it goes down.
     """
     pedal = controls[controls["number"] == SOSTENUTO]
-    if not len(pedal):
+    down = pedal["value"] >= PEDAL_DOWN
+    if not down.any():
         return np.array(notes["offset"])
-    down = pedal["value"] >= 64
     before = np.concatenate([[False], down[:-1]])
     presses, lifts = pedal["time"][down & ~before], pedal["time"][~down & before]
     lifts = np.concatenate([lifts, np.full(len(presses) - len(lifts), np.inf)])

@@ -57,7 +57,7 @@ class Sample(NamedTuple):
 
     def audible(self, gain: float) -> int:
         """Count the frames until the rest, multiplied by `gain`, is too soft to hear."""
-        return min(_audible(self.levels, gain), self.whole.shape[1])
+        return min(_audible(self.levels, gain), int(self.whole.shape[1]))
 
 
 class Piano:

@@ -37,7 +37,7 @@ REST_SECONDS = 4.0
 """How long after the last event a pedal left down stays down."""
 
 RESTRIKE_T60 = 0.35
-KEY_NOISE_GAIN, PEDAL_NOISE_GAIN = 10 ** (-40 / 20), 10 ** (-36 / 20)
+KEY_NOISE_GAIN, PEDAL_NOISE_GAIN = 10 ** (-40 / 20), 10 ** (-42 / 20)
 PEDAL_ENGAGES, PEDAL_DISENGAGES = 75, 45
 """Sustain values where the lifting and the falling dampers are heard."""
 
@@ -84,12 +84,15 @@ def _notes(notes: Array, controls: Array, piano: Piano, rest: float) -> Array:
 
 
 def _key_noises(strings: Array, piano: Piano, rest: float) -> Array:
-    """The key falling back, heard where it is let go before the piece is over."""
+    """The key falling back, heard where it is let go before the piece is over.
+
+    10 dB between two notes are 5 dB between their noises.
+    """
     let_go = strings[strings["release"] < rest]
     noises = _noises(let_go["release"], KEY_NOISE, let_go["key"], piano)
     across = np.clip((let_go["key"].astype(float) - 21) / 87, 0, 1) * np.pi / 6 + np.pi / 6
-    noises["left"] = KEY_NOISE_GAIN * np.cos(across)
-    noises["right"] = KEY_NOISE_GAIN * np.sin(across)
+    gain = KEY_NOISE_GAIN * np.sqrt(let_go["left"])
+    noises["left"], noises["right"] = gain * np.cos(across), gain * np.sin(across)
     return noises
 
 
