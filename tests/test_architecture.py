@@ -13,11 +13,11 @@ ROOT = HOME / "src" / "espressivo"
 LAYERS = [
     "errors",
     "performance score configs",
-    "midi codecs features audio roll bundle",
+    "midi codecs features audio roll",
     "corpora models evaluation checkpoint notebook",
-    "engines",
+    "engines bundle",
     "training generation",
-    "presets recording",
+    "presets recording inspection",
     "studio",
     "cli",
 ]

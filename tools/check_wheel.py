@@ -15,6 +15,7 @@ NEEDED = (
     "espressivo/audio/data/LICENSE-salamander-compact.txt",
 )
 LIGHT = {"numpy", "pillow", "safetensors", "soundfile", "symusic"}
+BUNDLED = "espressivo/bundled/"
 CHECKPOINT = ("config.json", "manifest.json", "model.safetensors", "README.md")
 ROOT = Path(__file__).parents[1]
 
@@ -31,9 +32,9 @@ def complaints(path: Path) -> list[str]:
         name.split("/")[2] for name in names if name.startswith(("espressivo/bundled/",))
     }:
         found += [
-            f"bundled/{folder}/{name} is missing"
+            f"{BUNDLED}{folder}/{name} is missing"
             for name in CHECKPOINT
-            if f"espressivo/bundled/{folder}/{name}" not in names
+            if f"{BUNDLED}{folder}/{name}" not in names
         ]
     light = {r.split(">")[0].strip() for r in requirements if "extra ==" not in r}
     if light != LIGHT:
