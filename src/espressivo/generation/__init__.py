@@ -1,0 +1,19 @@
+"""A checkpoint plays: one sampling loop, a stream of events."""
+
+from espressivo.generation.performer import Performer, Playing
+from espressivo.generation.provenance import Provenance, Take
+from espressivo.generation.replay import replay
+from espressivo.generation.sampling import Sampling
+from espressivo.generation.tasks import Prompt, continuation, unconditional
+
+__all__ = [
+    "Performer",
+    "Playing",
+    "Prompt",
+    "Provenance",
+    "Sampling",
+    "Take",
+    "continuation",
+    "replay",
+    "unconditional",
+]
