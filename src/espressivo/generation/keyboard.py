@@ -171,7 +171,7 @@ class Keyboard:
         elif cap and len(self._recent) >= self._densest:
             mask[self._on] = mask[self._velocity] = False
         mask[self._shift + cap : self._shift_end] = False
-        if mask.any():
+        if np.count_nonzero(mask):
             return mask
         # The codec would have said it in one longer shift; time must pass all the same.
         return self._only_shifts(cap if self._now >= self._ringing else 1, max(cap, 1))

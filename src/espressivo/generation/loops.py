@@ -37,8 +37,9 @@ class Loops:
         """
         self._run += 1
         self._run *= recent == tokens[:, None]
-        looping = (self._run >= self._enough).any(axis=1)
-        if looping.any() or self.heat.any():
+        repeating = self._run >= self._enough
+        if np.count_nonzero(repeating) or np.count_nonzero(self.heat):
+            looping = repeating.any(axis=1)
             cooled = self.heat * FALL
             cooled[cooled < COLD] = 0
             self.heat = np.where(looping, self.heat + RISE, cooled)

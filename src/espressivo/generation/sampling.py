@@ -129,28 +129,27 @@ class Sampler:
         without truncation. Onsets weigh `eagerness` times as much as the model wants. Raises
         CheckpointError for logits that are no finite numbers.
         """
-        if not np.isfinite(logits).all():
+        if np.count_nonzero(np.isfinite(logits)) != logits.size:
             raise CheckpointError(
                 "the model gave logits that are not finite numbers; its weights are damaged "
                 "or do not belong to its configuration"
             )
-        x = np.where(allowed, logits.astype(np.float64), -np.inf)
-        x -= x.max(axis=1, keepdims=True)
-        hot = heat is not None and heat.any()
-        weights = self._tempered(x, 1.0)
+        x: Weights = np.full(logits.shape, -np.inf)
+        np.copyto(x, logits, where=allowed)
+        x -= np.maximum.reduce(x, axis=1, keepdims=True)
+        weights = self._tempered(x)
         if eagerness is not None:
             for ids in self._striking:
                 weights[:, ids] *= eagerness[:, None]
         self._truncate(weights)
-        if hot:
-            assert heat is not None
+        if heat is not None and np.count_nonzero(heat):
             heated = np.exp(x / (max(self._temperature, 1.0) * (1 + heat[:, None])))
             weights = np.where(heat[:, None] > 0, heated, weights)
         return weights
 
-    def _tempered(self, x: Weights, factor: float) -> Weights:
+    def _tempered(self, x: Weights) -> Weights:
         """Apply the temperatures to logits whose largest is 0."""
-        temperature = self._temperature * factor
+        temperature = self._temperature
         weights: Weights = np.exp(x / temperature)
         for ids, own in self._own:
             inner = x[:, ids]
@@ -190,6 +189,6 @@ def _odds(mass: Weights, rest: Weights, power: float) -> Weights:
 
 def draw(weights: Weights, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
     """Draw one id per row of weights [takes, v] by a number of each row in [0, 1)."""
-    total = np.cumsum(weights, axis=1)
-    reached: NDArray[np.bool_] = total > (uniform * total[:, -1])[:, None]
-    return reached.argmax(axis=1)
+    total = np.add.accumulate(weights, axis=1)
+    drawn: NDArray[np.int64] = (total > (uniform * total[:, -1])[:, None]).argmax(axis=1)
+    return drawn
