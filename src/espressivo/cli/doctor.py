@@ -70,13 +70,9 @@ def _checkpoints() -> Finding:
 
 
 def _accelerator() -> Finding:
-    mend = "none that torch can use; training will use the processor"
-    try:
-        import torch
-    except ImportError:
-        return Finding("accelerator", False, "", mend)
-    found = torch.cuda.is_available()
-    return Finding("accelerator", found, torch.cuda.get_device_name() if found else "", mend)
+    path = shutil.which("nvidia-smi")
+    mend = "no NVIDIA driver here; training will use the processor"
+    return Finding("accelerator", path is not None, path or "", mend)
 
 
 def _fluidsynth() -> Finding:
