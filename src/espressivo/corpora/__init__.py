@@ -1,13 +1,10 @@
 """MIDI files to stored note arrays, and note arrays to windows of tokens."""
 
+from espressivo.corpora.augmentation import NO_AUGMENTATION, Augmentation
 from espressivo.corpora.corpus import SPLITS, Corpus, Piece
-from espressivo.corpora.windows import (
-    NO_AUGMENTATION,
-    Augmentation,
-    TrainingWindows,
-    Window,
-    evaluation_windows,
-)
+from espressivo.corpora.prepare import Progress, prepare
+from espressivo.corpora.report import Report
+from espressivo.corpora.windows import TrainingWindows, Window, evaluation_windows
 
 __all__ = [
     "NO_AUGMENTATION",
@@ -15,7 +12,10 @@ __all__ = [
     "Augmentation",
     "Corpus",
     "Piece",
+    "Progress",
+    "Report",
     "TrainingWindows",
     "Window",
     "evaluation_windows",
+    "prepare",
 ]

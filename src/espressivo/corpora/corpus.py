@@ -1,30 +1,40 @@
 """A corpus on disk: note and pedal arrays, and one line per piece.
 
-    corpus.json        name, licence, counts, digest
+    corpus.json        format, name, licence, counts, digest
     pieces.jsonl       one Piece per line, in the order of the arrays
     notes-00000.npy    NOTE rows of one shard of pieces, one after another
     controls-00000.npy CONTROL rows, likewise
+    shard-00000.json   SHA-256 of both
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espressivo.errors import CorpusError
-from espressivo.performance import Performance
+from espressivo.performance import CONTROL, NOTE, Performance
 
+FORMAT = 1
 SPLITS = ("train", "validation", "test")
+
+_OPEN = 128
+"""Arrays kept open; each costs a file descriptor, of which a process has about a thousand."""
 
 
 class Piece(NamedTuple):
-    """One stored performance: who and what it is, its split and licence, and where it lies."""
+    """One stored performance: who and what it is, its split and licence, and where it lies.
+
+    `seconds` reach from its first onset, which is at zero, to its last release.
+    """
 
     path: str
     split: str
@@ -48,13 +58,23 @@ class Corpus:
     @cached_property
     def card(self) -> dict[str, Any]:
         """Name, licence, counts and digest."""
-        return dict(json.loads(self._file("corpus.json").read_text()))
+        card = dict(_parsed(self._file("corpus.json")))
+        if card.get("format", FORMAT) != FORMAT:
+            raise CorpusError(
+                f"{self.path}: format {card['format']!r} is not {FORMAT}; "
+                "a newer espressivo wrote it"
+            )
+        return card
 
     @cached_property
     def pieces(self) -> list[Piece]:
         """Every piece, in the order of the arrays."""
-        lines = self._file("pieces.jsonl").read_text().splitlines()
-        return [Piece(**json.loads(line)) for line in lines]
+        self._file("corpus.json")  # written last: without it the rest may be half
+        with self._file("pieces.jsonl").open() as lines:
+            try:
+                return [_piece(json.loads(line)) for line in lines]
+            except (ValueError, TypeError) as error:
+                raise CorpusError(f"{self.path}/pieces.jsonl is damaged: {error}") from error
 
     def split(self, name: str) -> list[int]:
         """Give the numbers of the pieces of a split; CorpusError if there are none."""
@@ -68,30 +88,62 @@ class Corpus:
     def notes(self, index: int) -> NDArray[Any]:
         """Give the notes of a piece without copying them."""
         piece = self.pieces[index]
-        shard = _array(self.path / f"notes-{piece.shard:05d}.npy")
+        shard = _array(self.path / f"notes-{piece.shard:05d}.npy", NOTE)
         return shard[piece.first_note : piece.first_note + piece.notes]
 
     def controls(self, index: int) -> NDArray[Any]:
         """Give the pedal moves of a piece without copying them."""
         piece = self.pieces[index]
-        shard = _array(self.path / f"controls-{piece.shard:05d}.npy")
+        shard = _array(self.path / f"controls-{piece.shard:05d}.npy", CONTROL)
         return shard[piece.first_control : piece.first_control + piece.controls]
 
     def performance(self, index: int) -> Performance:
         """Give a whole piece."""
         return Performance(self.notes(index), self.controls(index))
 
+    def verify(self) -> None:
+        """Compare every array with its SHA-256; CorpusError names the file that is damaged."""
+        for number in sorted({piece.shard for piece in self.pieces}):
+            sidecar = _parsed(self._file(f"shard-{number:05d}.json"))
+            for what in ("notes", "controls"):
+                file = self._file(f"{what}-{number:05d}.npy")
+                with file.open("rb") as content:
+                    found = hashlib.file_digest(content, "sha256").hexdigest()
+                if found != sidecar[what]["sha256"]:
+                    raise CorpusError(
+                        f"{file} is damaged: its SHA-256 is not that of shard-{number:05d}.json; "
+                        "delete that file and corpus.json and run espressivo prepare again"
+                    )
+
     def _file(self, name: str) -> Path:
-        path = self.path / name
+        path = Path(self.path) / name
         if not path.is_file():
-            raise CorpusError(f"{self.path} is no corpus: {name} is missing; run espressivo prepare")
+            raise CorpusError(
+                f"{self.path} is no finished corpus: {name} is missing; run espressivo prepare"
+            )
         return path
 
 
-@lru_cache(maxsize=4096)
-def _array(path: Path) -> NDArray[Any]:
+def _parsed(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{file} is damaged: {error}") from error
+
+
+def _piece(row: dict[str, Any]) -> Piece:
+    """Make a piece whose repeated words are shared: half the memory of a large corpus."""
+    for name in ("split", "composition", "licence", "source"):
+        row[name] = intern(row[name])
+    return Piece(**row)
+
+
+@lru_cache(maxsize=_OPEN)
+def _array(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise CorpusError(f"{path}: cannot be read ({error}); run espressivo prepare") from error
-    return array
+    if array.dtype != dtype:
+        raise CorpusError(f"{path}: holds {array.dtype}, not {dtype}; run espressivo prepare")
+    return np.asarray(array)

@@ -1,0 +1,65 @@
+"""Other performances a piece could have had: higher, slower, louder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from espressivo.errors import ConfigError
+from espressivo.performance import Performance
+
+
+class Change(NamedTuple):
+    """One variation: semitones up, times longer, MIDI velocities louder."""
+
+    semitones: int = 0
+    factor: float = 1.0
+    louder: int = 0
+
+    def __call__(self, performance: Performance) -> Performance:
+        """Vary a performance; notes that leave 0..127 are dropped, velocities stay in 1..127."""
+        if self.factor != 1.0:
+            performance = performance.stretch(self.factor)
+        if self.semitones:
+            performance = performance.transpose(self.semitones)
+        if self.louder:
+            notes = performance.notes.copy()
+            notes["velocity"] = np.clip(notes["velocity"].astype(int) + self.louder, 1, 127)
+            performance = performance.replace(notes=notes)
+        return performance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far a window may be moved from what was played.
+
+    Transposition in semitones and factors of stretching follow Performance RNN and Music
+    Transformer (3 semitones, 5 %); `velocity` moves every velocity of a window by the same amount,
+    up to that many MIDI units either way.
+    """
+
+    transpose: int = 3
+    stretch: tuple[float, ...] = (0.95, 0.975, 1.0, 1.025, 1.05)
+    velocity: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if not self.stretch or min(self.stretch) <= 0:
+            raise ConfigError(f"stretch={self.stretch} must be factors above zero; try (1.0,)")
+        if self.transpose < 0 or self.velocity < 0:
+            raise ConfigError(
+                f"transpose={self.transpose} and velocity={self.velocity} must not be negative"
+            )
+
+    def draw(self, rng: np.random.Generator) -> Change:
+        """Choose a variation."""
+        return Change(
+            int(rng.integers(-self.transpose, self.transpose + 1)),
+            float(rng.choice(self.stretch)),
+            int(rng.integers(-self.velocity, self.velocity + 1)),
+        )
+
+
+NO_AUGMENTATION = Augmentation(transpose=0, stretch=(1.0,))
