@@ -198,19 +198,28 @@ def test_tempo_maps_agree_with_exact_fractions(lay, marks, onset, division):
     assert read_midi(raw, limits=limits).notes["onset"][0] == pytest.approx(float(exact), rel=1e-15)
 
 
-def any_events(seed):
+def any_events(lay, seed):
+    """Notes, moves and programs on three channels, with and without what others put between."""
     rng = random.Random(seed)
     statuses = [0x90, 0x90, 0x90, 0x80, 0xB0, 0xE0, 0xA0, 0xD0] + [0xC0] * (seed % 2)
+    between = [
+        b"\xf0" + lay.quantity(3) + b"\x7e\x09\xf7",
+        lay.meta(1, rng.randbytes(5)),
+        lay.meta(0x59, b"\xfb\x00"),
+        lay.tempo(rng.choice([0x03F23D, 0x07A120, 0x0B90F0])),
+        b"\xf7" + lay.quantity(2) + b"\x90\x3c",
+    ][: rng.choice([0, 1, 4, 5])]
     before, running, longest = b"", rng.random() < 0.5, rng.choice([5, 300, 20_000])
     for _ in range(rng.randrange(60, 200)):
+        delta = rng.choice([1, 1 + rng.randrange(longest)])
+        if between and rng.random() < 0.1:
+            yield delta, rng.choice(between)
+            continue
         status = rng.choice(statuses)
         code = bytes([status | rng.choice([0, 0, 0, 9, 15])])
         content = bytes([rng.choice([60, 64, 67]), rng.randrange(128)])
         content = content[:1] if status in (0xC0, 0xD0) else content
-        yield (
-            rng.choice([0, rng.randrange(longest)]),
-            content if running and code == before else (code + content),
-        )
+        yield delta, content if running and code == before else code + content
         before = code
     for channel in (0, 9, 15) if rng.random() < 0.7 else ():
         for pitch in [60, 64, 67] * 40:
@@ -219,12 +228,12 @@ def any_events(seed):
 
 def test_the_fast_reader_agrees_with_the_exact_one_or_declines(lay):
     vouched = 0
-    for seed in range(200):
-        body = lay.track(*any_events(seed), end=seed % 3, padding=0)[8:]
+    for seed in range(150):
+        body = lay.track(*any_events(lay, seed), end=seed % 3, padding=0)[8:]
         quick, exact = fast.read_track(body, 1000), events.read_track(body, 1000)
         assert quick is None or _same(quick, exact), seed
         vouched += quick is not None
-    assert vouched > 40
+    assert vouched > 20
 
 
 def _same(one, other):

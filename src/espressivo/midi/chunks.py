@@ -68,7 +68,6 @@ def name_of(source: Source) -> str:
 
 def load(source: Source, limits: Limits) -> bytes:
     """Read the whole file, never more than the limit; raises MidiError saying why not."""
-    name = name_of(source)
     if isinstance(source, bytes | bytearray | memoryview):
         raw = bytes(source)
     else:
@@ -77,15 +76,15 @@ def load(source: Source, limits: Limits) -> bytes:
                 size = os.fstat(file.fileno()).st_size
                 raw = file.read(min(size or limits.bytes, limits.bytes) + 1)
         except FileNotFoundError:
-            raise MidiError(f"{name}: no such file") from None
+            raise MidiError("no such file") from None
         except IsADirectoryError:
-            raise MidiError(f"{name}: a folder, not a MIDI file") from None
+            raise MidiError("a folder, not a MIDI file") from None
         except (OSError, ValueError) as error:
-            raise MidiError(f"{name}: cannot be read: {_why(error)}") from error
+            raise MidiError(f"cannot be read: {_why(error)}") from error
     if len(raw) > limits.bytes:
-        raise MidiError(f"{name}: larger than the limit of {limits.bytes} bytes")
+        raise MidiError(f"larger than the limit of {limits.bytes} bytes")
     if not raw:
-        raise MidiError(f"{name}: empty (0 bytes), not a MIDI file")
+        raise MidiError("empty (0 bytes), not a MIDI file")
     return raw
 
 

@@ -35,16 +35,11 @@ class DamageError(Exception):
 
 @dataclass
 class Losses:
-    """What salvaging a file had to leave out, and the first reason why."""
+    """What salvaging a file had to leave out."""
 
     bytes: int = 0
     events: int = 0
     notes: int = 0
-    reason: str = ""
-
-    def note(self, reason: str) -> None:
-        """Keep the first reason; later ones tend to follow from it."""
-        self.reason = self.reason or reason
 
 
 def walk(track: bytes, losses: Losses | None = None) -> Iterator[Event]:
@@ -69,7 +64,6 @@ def walk(track: bytes, losses: Losses | None = None) -> Iterator[Event]:
             if losses is None:
                 raise DamageError(start, problem)
             losses.events += 1
-            losses.note(problem)
             continue
         yield event
         if event[1] == META and event[2] == END:
@@ -80,7 +74,6 @@ def _give_up(damage: DamageError, left: int, losses: Losses | None) -> None:
     if losses is None:
         raise damage
     losses.bytes += left
-    losses.note(damage.reason)
 
 
 def heading(track: bytes) -> tuple[str, int]:

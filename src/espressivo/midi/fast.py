@@ -12,16 +12,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from symusic.core import ScoreTick, TrackTick
 
 from espressivo.midi import events
-from espressivo.midi.ticks import IS_PEDAL, Moves, TickTrack, Voice
-
-Bytes = NDArray[Any]
+from espressivo.midi.ticks import IS_PEDAL, Ints, Moves, TickTrack, Voice
 
 _SMALL, _LARGE = 256, 1 << 20
 _MOST_RESERVED = 1 << 28
@@ -86,8 +82,7 @@ def _music(
     channel = -1
     for part in score.tracks:
         if _is_empty(part, end):
-            channel = next(upcoming)
-            programs[channel] = part.program
+            programs[channel := next(upcoming, -1)] = part.program
             continue
         if not len(part.notes):
             continue
@@ -95,14 +90,16 @@ def _music(
         onset = notes["time"].astype(np.int64)
         begin, stop = int(onset[0] == 0), len(onset) - int(onset[-1] > end)
         if begin:
-            channel = next(upcoming)
+            channel = next(upcoming, -1)
         if stop < len(onset):
             programs[channel] = part.program
         if stop > begin:
             kept = slice(begin, stop)
             onset = onset[kept] - 1
             offset = onset + notes["duration"][kept]
-            if onset.min() < 0 or offset.max() >= end:  # released only by the marks
+            if (onset[1:] < onset[:-1]).any() or channel < 0:  # the ticks have overflowed
+                return None
+            if offset.max() >= end:  # released by the marks alone
                 return None
             offset = np.maximum(offset, onset + 1)
             columns = notes["pitch"][kept], notes["velocity"][kept]
@@ -189,7 +186,7 @@ def _status_after(track: bytes, at: int) -> int:
         at += length
 
 
-def _trustworthy(track: bytes, tempi: dict[str, Bytes]) -> bool:
+def _trustworthy(track: bytes, tempi: dict[str, Ints]) -> bool:
     """Say whether tempo marks are whole, possible, and in an order no sorting has changed."""
     whole = track.count(b"\xff\x51") == track.count(b"\xff\x51\x03")
     return bool(whole and (tempi["mspq"] > 0).all() and (np.diff(tempi["time"]) > 0).all())

@@ -35,7 +35,8 @@ class Salvage(NamedTuple):
     """What could be read of a damaged file, and what could not.
 
     `lost_bytes` and `lost_events` were passed over, `cut_notes` have lost their end and sound
-    until their track breaks off. `reason` is the first damage met, empty for a sound file.
+    until their track breaks off. `reason` says why the file cannot be read whole; it is empty,
+    and the counts are zero, if it can.
     """
 
     performance: Performance
@@ -131,22 +132,19 @@ def _read(raw: bytes, limits: Limits) -> Performance:
 
 
 def _salvage(raw: bytes, limits: Limits) -> Salvage:
-    losses = events.Losses(bytes=max(raw.find(b"MThd"), 0))
-    if losses.bytes:
-        losses.note(f"{losses.bytes} bytes before the header")
-        raw = raw[losses.bytes :]
-    head, at = header(raw)
     try:
-        list(chunks(raw, at, head.tracks))
+        return Salvage(_read(raw, limits), 0, 0, 0, "")
     except MidiError as error:
-        losses.note(str(error))
-    tracks = [
-        events.read_track(chunk.body, limits.notes, losses) for chunk in surviving_chunks(raw, at)
-    ]
-    if head.tracks and not tracks:
-        raise MidiError(f"nothing to salvage: {losses.reason}")
+        reason = str(error)
+    losses = events.Losses(bytes=max(raw.find(b"MThd"), 0))
+    raw = raw[losses.bytes :]
+    head, at = header(raw)
+    survivors = surviving_chunks(raw, at)
+    tracks = [events.read_track(chunk.body, limits.notes, losses) for chunk in survivors]
+    if not tracks:
+        raise MidiError(f"nothing to salvage: {reason}")
     played = _performance(head, tracks, limits)
-    return Salvage(played, losses.bytes, losses.events, losses.notes, losses.reason)
+    return Salvage(played, losses.bytes, losses.events, losses.notes, reason)
 
 
 def _performance(head: Header, tracks: list[TickTrack], limits: Limits) -> Performance:
