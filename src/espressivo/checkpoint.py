@@ -1,7 +1,7 @@
 """Weights, configuration and codec in one folder that is enough on its own.
 
-    model.safetensors   the weights, as float32 or float16
-    config.json         model, codec, vocabulary fingerprint, and the card: training, corpus, metrics
+    model.safetensors   the weights, as float32 or, in a release, float16
+    config.json         model, codec, vocabulary fingerprint; the card: training, corpus, metrics
     manifest.json       SHA-256 and size of every other file, checked on every load
 
 Nothing is pickled, so loading never runs code. A damaged file is refused by name: safetensors
@@ -16,9 +16,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ FORMAT = 1
 CODEC_KINDS: dict[str, type[MidiLike]] = {"midi-like": MidiLike}
 
 Weights = Mapping[str, NDArray[Any]]
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -71,69 +72,138 @@ def save(path: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes] | None =
         _flush(path.parent)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def load(path: Path | str) -> Checkpoint:
-    """Read and verify a checkpoint; CheckpointError names the file that is wrong."""
+    """Read and verify a checkpoint; CheckpointError names the file that is wrong.
+
+    Weights come as float32, whatever they are stored as.
+    """
     path = Path(path)
     manifest = verify(path)
-    text = json.loads((path / "config.json").read_text())
-    if text.get("format") != FORMAT:
+    content = _json(path / "config.json", (path / "config.json").read_bytes())
+    if content.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: format {text.get('format')!r} is not {FORMAT}; a newer espressivo wrote it"
+            f"{path}: format {content.get('format')!r} is not {FORMAT}; "
+            "a newer espressivo wrote it"
         )
-    config, codec = _config(path, text["model"]), _codec(path, text["codec"])
-    if codec.vocabulary.fingerprint() != text["vocabulary"]["sha256"]:
+    config = _build(path, "model", CONFIGS, content)
+    codec = _build(path, "codec", CODEC_KINDS, content)
+    vocabulary = content.get("vocabulary")
+    if not isinstance(vocabulary, dict) or vocabulary.get("sha256") != (
+        codec.vocabulary.fingerprint()
+    ):
         raise CheckpointError(
-            f"{path}: its token ids are not those of codec {text['codec']}; "
+            f"{path}: its token ids are not those of codec {content['codec']}; "
             "it was trained with another version of the vocabulary"
         )
-    try:
-        weights = load_file(path / "model.safetensors")
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}/model.safetensors: cannot be read ({error})") from error
+    card = content.get("card")
     digest = hashlib.sha256(manifest).hexdigest()
-    return Checkpoint(weights, config, codec, text.get("card", {}), digest)
+    return Checkpoint(_weights(path), config, codec, card if isinstance(card, dict) else {}, digest)
 
 
 def verify(path: Path) -> bytes:
     """Compare every file with the manifest and give the manifest back."""
+    file = path / "manifest.json"
     try:
-        manifest = (path / "manifest.json").read_bytes()
+        manifest = file.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} is no checkpoint: manifest.json is missing") from error
-    try:
-        entries = json.loads(manifest)
-        named = {"model.safetensors", "config.json"} <= entries.keys()
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}/manifest.json is damaged") from error
-    if not named:
-        raise CheckpointError(f"{path}/manifest.json does not name the weights and their config")
+    entries = _json(file, manifest)
+    if not {"model.safetensors", "config.json"} <= entries.keys():
+        raise CheckpointError(f"{file} does not name the weights and their config")
     for name, entry in entries.items():
         file = path / name
         if Path(name).name != name or not file.is_file():
             raise CheckpointError(f"{file} is missing")
-        if entry != _entry(file):
+        try:
+            intact = entry == _entry(file)
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+        if not intact:
             raise CheckpointError(f"{file} is damaged: its SHA-256 is not that of the manifest")
     return manifest
 
 
+def find(path: Path | str) -> Path:
+    """Give the checkpoint meant by a folder: itself, or the best of a run, or its newest."""
+    path = Path(path)
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is no folder; give a checkpoint or a run")
+    if (path / "manifest.json").is_file():
+        return path
+    found = folders(path, "best-") or folders(path / "checkpoints", "step-")
+    if not found:
+        raise CheckpointError(f"{path} holds no checkpoint: no manifest.json and nothing saved yet")
+    return found[-1]
+
+
+def folders(parent: Path, prefix: str) -> list[Path]:
+    """Give the checkpoints of a run whose names begin so, the newest last."""
+    if not parent.is_dir():
+        return []
+    return sorted(p for p in parent.iterdir() if p.name.startswith(prefix) and p.is_dir())
+
+
+def release(
+    source: Path | str,
+    path: Path,
+    dtype: Literal["float16", "float32"] = "float16",
+    card: Mapping[str, Any] | None = None,
+    extra: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Write a checkpoint, or the best of a run, as one to give away: weights, config and card.
+
+    Half as large in float16; what float16 cannot hold is refused. `card` adds to the card,
+    `extra` adds files, such as a licence.
+    """
+    origin = find(source)
+    checkpoint = load(origin)
+    weights = {name: _cast(origin, name, w, dtype) for name, w in checkpoint.weights.items()}
+    about = {**checkpoint.card, **(card or {}), "dtype": dtype, "released_from": checkpoint.digest}
+    save(path, replace(checkpoint, weights=weights, card=about), extra)
+    return Path(path)
+
+
+def kind_of(config: ModelConfig) -> str:
+    """Give the name a kind of model has on disk."""
+    return next(kind for kind, known in CONFIGS.items() if isinstance(config, known))
+
+
+def described(config: ModelConfig, codec: Codec) -> dict[str, dict[str, Any]]:
+    """Give a model and a codec as they are written in config.json."""
+    kind = next(kind for kind, known in CODEC_KINDS.items() if isinstance(codec, known))
+    return {
+        "model": {"kind": kind_of(config), **asdict(config)},
+        "codec": {"kind": kind, **asdict(codec)},  # type: ignore[call-overload]  # every codec is a dataclass
+    }
+
+
+def _cast(path: Path, name: str, weights: NDArray[Any], dtype: str) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        cast = weights.astype(dtype)
+    if not np.isfinite(cast).all():
+        raise CheckpointError(f"{path}: {name} holds values that {dtype} cannot; try float32")
+    return cast
+
+
 def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> None:
     vocabulary = checkpoint.codec.vocabulary
-    text = {
+    content = {
         "format": FORMAT,
-        "model": {"kind": kind_of(checkpoint.config), **asdict(checkpoint.config)},
-        "codec": {"kind": "midi-like", **asdict(checkpoint.codec)},  # type: ignore[call-overload]  # every codec is a dataclass
+        **described(checkpoint.config, checkpoint.codec),
         "vocabulary": {"size": len(vocabulary), "sha256": vocabulary.fingerprint()},
         "card": checkpoint.card,
     }
     weights = {name: np.ascontiguousarray(array) for name, array in checkpoint.weights.items()}
     save_file(weights, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(text, indent=1) + "\n")
-    for name, content in extra.items():
-        (folder / name).write_bytes(content)
+    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
+    for name, data in extra.items():
+        (folder / name).write_bytes(data)
     manifest = {file.name: _entry(file) for file in sorted(folder.iterdir())}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     for file in folder.iterdir():
@@ -155,26 +225,51 @@ def _entry(file: Path) -> dict[str, Any]:
     return {"sha256": digest, "bytes": file.stat().st_size}
 
 
-def kind_of(config: ModelConfig) -> str:
-    """Give the name a kind of model has on disk."""
-    return next(kind for kind, known in CONFIGS.items() if isinstance(config, known))
-
-
-def _config(path: Path, fields: dict[str, Any]) -> ModelConfig:
-    kind = fields.pop("kind", None)
-    if kind not in CONFIGS:
-        raise CheckpointError(f"{path}: unknown model {kind!r}; known are {', '.join(CONFIGS)}")
+def _weights(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        return CONFIGS[kind](**fields)
-    except (TypeError, EspressivoError) as error:
+        stored = load_file(path / "model.safetensors")
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path}/model.safetensors: cannot be read ({error})") from error
+    for name, array in stored.items():
+        if array.dtype.kind != "f":
+            raise CheckpointError(f"{path}/model.safetensors: {name} is {array.dtype}, not float")
+    return {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
+
+
+def _json(file: Path, content: bytes) -> dict[str, Any]:
+    try:
+        read = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} is damaged: it is not JSON") from error
+    if not isinstance(read, dict):
+        raise CheckpointError(f"{file} is damaged: it holds {type(read).__name__}, not an object")
+    return read
+
+
+def _build(path: Path, noun: str, kinds: Mapping[str, type[C]], content: dict[str, Any]) -> C:
+    """Make a model's config or a codec from its fields, every one of the type it must have."""
+    given = content.get(noun)
+    given = dict(given) if isinstance(given, dict) else {}
+    kind = given.pop("kind", None)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise CheckpointError(f"{path}: unknown {noun} {kind!r}; known are {', '.join(kinds)}")
+    known = kinds[kind]
+    hints = get_type_hints(known)
+    names = {field.name for field in fields(known)}  # type: ignore[arg-type]  # all are dataclasses
+    for name, value in given.items():
+        if name not in names:
+            raise CheckpointError(f"{path}/config.json: {kind} has no field {name!r}")
+        if not _is_a(value, hints[name]):
+            raise CheckpointError(f"{path}/config.json: {noun}.{name}={value!r} cannot be")
+    try:
+        return known(**given)
+    except EspressivoError as error:
         raise CheckpointError(f"{path}/config.json: {error}") from error
 
 
-def _codec(path: Path, fields: dict[str, Any]) -> Codec:
-    kind = fields.pop("kind", None)
-    if kind not in CODEC_KINDS:
-        raise CheckpointError(f"{path}: unknown codec {kind!r}; known: {', '.join(CODEC_KINDS)}")
-    try:
-        return CODEC_KINDS[kind](**fields)
-    except (TypeError, EspressivoError) as error:
-        raise CheckpointError(f"{path}/config.json: {error}") from error
+def _is_a(value: object, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is hint

@@ -28,5 +28,9 @@ class ConfigError(EspressivoError):
     """A setting with a value it cannot have."""
 
 
+class TrainingError(EspressivoError):
+    """Training that cannot go on: at which step, and what is left."""
+
+
 class AudioError(EspressivoError):
     """Sound that cannot be made or written: which file, and why."""

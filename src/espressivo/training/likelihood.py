@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from espressivo.codecs import Codec
-from espressivo.corpora import Window
+from espressivo.corpora import Corpus, Window, evaluation_windows
 from espressivo.errors import CorpusError
 from espressivo.models import Model
+
+TOKENS_AT_ONCE = 16_384
+"""Tokens that go through a model together in evaluation, which bounds the memory it takes."""
 
 
 @dataclass(frozen=True)
 class Likelihood:
     """Summed nats and what they were spent on; ratios are over all windows, not their mean."""
 
-    nats: float
-    tokens: int
-    notes: int
-    seconds: float
-    windows: int
+    nats: float = 0.0
+    tokens: int = 0
+    notes: int = 0
+    seconds: float = 0.0
+    windows: int = 0
+
+    def __add__(self, other: Likelihood) -> Likelihood:
+        """Give the likelihood of both sets of windows together."""
+        return Likelihood(
+            self.nats + other.nats,
+            self.tokens + other.tokens,
+            self.notes + other.notes,
+            self.seconds + other.seconds,
+            self.windows + other.windows,
+        )
 
     @property
     def per_token(self) -> float:
         """Nats per token; comparable within one vocabulary only."""
-        return self.nats / self.tokens
+        return self.nats / max(self.tokens, 1)
 
     @property
     def per_note(self) -> float:
@@ -41,45 +57,64 @@ class Likelihood:
         """Nats per second of music; comparable between vocabularies."""
         return self.nats / max(self.seconds, 1e-9)
 
+    def as_json(self) -> dict[str, Any]:
+        """Give sums and ratios by name."""
+        ratios = {name: getattr(self, name) for name in ("per_token", "per_note", "per_second")}
+        return asdict(self) | ratios
 
-@torch.no_grad()
-def likelihood(
-    model: Model, codec: Codec, windows: Iterable[Window], batch: int = 4
-) -> Likelihood:
-    """Evaluate on fixed windows (see `corpora.evaluation_windows`), without dropout."""
-    vocabulary = codec.vocabulary
-    on, shift = vocabulary.ids("note_on"), vocabulary.ids("shift")
-    one_second = codec.decoder()
-    one_second.push(codec.start)
-    per_step = one_second.time / len(shift)
-    nats, tokens, notes, steps, count = 0.0, 0, 0, 0, 0
-    was_training = model.training
-    model.eval()
-    for group in _batches(windows, batch):
-        nats += float(_nats(model, group).sum())
-        for window in group:
-            targets = window.targets
-            tokens += len(targets)
-            notes += int(((targets >= on.start) & (targets < on.stop)).sum())
-            shifts = targets[(targets >= shift.start) & (targets < shift.stop)]
-            steps += int((shifts - shift.start + 1).sum())
-            count += 1
-    model.train(was_training)
-    if not tokens:
+
+def likelihood(model: Model, codec: Codec, windows: Iterable[Window]) -> Likelihood:
+    """Evaluate on fixed windows, without dropout; CorpusError if they hold no token."""
+    total = sum((one for _, one in each_likelihood(model, codec, windows)), Likelihood())
+    if not total.tokens:
         raise CorpusError("nothing to evaluate: the performances hold no notes")
-    return Likelihood(nats, tokens, notes, steps * per_step, count)
+    return total
 
 
-def _nats(model: Model, group: Sequence[Window]) -> torch.Tensor:
-    device = next(model.parameters()).device
-    longest = max(len(window.targets) for window in group)
-    inputs = np.zeros((len(group), longest), dtype=np.int64)
-    targets = np.full((len(group), longest), -1, dtype=np.int64)
-    for row, window in enumerate(group):
-        inputs[row, : len(window.inputs)] = window.inputs
-        targets[row, : len(window.targets)] = window.targets
-    logits, _ = model(torch.from_numpy(inputs).to(device))
-    return loss_of(logits, torch.from_numpy(targets).to(device), "none").double()
+def each_likelihood(
+    model: Model, codec: Codec, windows: Iterable[Window]
+) -> Iterator[tuple[Window, Likelihood]]:
+    """Evaluate window by window; they come back in another order, similar lengths together.
+
+    Windows are taken a few dozen at a time, so any number of them needs little memory.
+    """
+    notes, seconds = _worth(codec)  # type: ignore[arg-type]  # codecs are frozen dataclasses
+    stream = iter(windows)
+    while pool := list(islice(stream, 64)):
+        pool.sort(key=lambda window: len(window.targets))
+        for group in _groups(pool):
+            for window, nats in zip(group, _nats(model, group), strict=True):
+                targets = window.targets
+                yield window, Likelihood(
+                    nats,
+                    len(targets),
+                    int(notes[targets].sum()),
+                    float(seconds[targets].sum()),
+                    1,
+                )
+
+
+def spread_windows(
+    corpus: Corpus, split: str, codec: Codec, length: int, count: int
+) -> list[Window]:
+    """Choose at most `count` windows of a split, spread over its pieces and within them.
+
+    The notes of all pieces are laid end to end, points are taken at equal distances, and the
+    window each falls into is chosen: the same ones every time, long pieces more often.
+    """
+    pieces = corpus.split(split)
+    ends = np.cumsum([corpus.pieces[i].notes for i in pieces])
+    points = (np.arange(count) + 0.5) * float(ends[-1]) / count
+    places = np.searchsorted(ends, points, side="right")
+    chosen = []
+    for place in np.unique(places):
+        piece = pieces[place]
+        notes = max(corpus.pieces[piece].notes, 1)
+        whole = list(evaluation_windows(iter([corpus.performance(piece)]), codec, length))
+        within = (points[places == place] - (ends[place] - notes)) / notes
+        numbers = np.unique((within * len(whole)).astype(int))
+        chosen += [whole[i]._replace(piece=piece) for i in numbers if i < len(whole)]
+    return chosen
 
 
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
@@ -89,9 +124,45 @@ def loss_of(logits: torch.Tensor, targets: torch.Tensor, reduction: str = "mean"
     )
 
 
-def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
-    """Group windows of similar length, so that little is padded."""
-    stream = iter(windows)
-    while pool := list(islice(stream, size * 16)):
-        pool.sort(key=lambda window: len(window.targets))
-        yield from (pool[i : i + size] for i in range(0, len(pool), size))
+@torch.no_grad()
+def _nats(model: Model, group: Sequence[Window]) -> list[float]:
+    """Give the nats of every window of a group, padded on the right to the longest."""
+    device = next(model.parameters()).device
+    longest = max(len(window.targets) for window in group)
+    inputs = np.zeros((len(group), longest), dtype=np.int64)
+    targets = np.full((len(group), longest), -1, dtype=np.int64)
+    for row, window in enumerate(group):
+        inputs[row, : len(window.inputs)] = window.inputs
+        targets[row, : len(window.targets)] = window.targets
+    was_training = model.training
+    model.eval()
+    try:
+        logits, _ = model(torch.from_numpy(inputs).to(device))
+    finally:
+        model.train(was_training)
+    each = loss_of(logits, torch.from_numpy(targets).to(device), "none")
+    sums: list[float] = each.reshape(len(group), longest).double().sum(1).tolist()
+    return sums
+
+
+def _groups(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
+    """Cut windows, the shortest first, into groups of a bounded number of tokens."""
+    first = 0
+    for place, window in enumerate(windows):
+        if place > first and (place - first + 1) * len(window.targets) > TOKENS_AT_ONCE:
+            yield windows[first:place]
+            first = place
+    yield windows[first:]
+
+
+@lru_cache(maxsize=16)
+def _worth(codec: Codec) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Give, for every id, the notes it strikes and the seconds it lets pass."""
+    size = len(codec.vocabulary)
+    notes, seconds = np.zeros(size, dtype=np.int64), np.zeros(size)
+    for token in range(size):
+        decoder = codec.decoder()
+        decoder.push(token)
+        seconds[token] = decoder.time
+        notes[token] = codec.vocabulary.describe(token)[0] == "note_on"
+    return notes, seconds

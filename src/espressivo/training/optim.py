@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Schedule = Literal["constant", "noam", "linear", "cosine"]
+from espressivo.training.config import Schedule, TrainingConfig
 
 
 def factor(schedule: Schedule, step: int, warmup: int, steps: int) -> float:
@@ -23,53 +23,47 @@ def factor(schedule: Schedule, step: int, warmup: int, steps: int) -> float:
     if schedule == "constant":
         return rising
     if schedule == "noam":
-        return min(rising, (max(warmup, 1) / (step + 1)) ** 0.5)
+        return min(rising, math.sqrt(max(warmup, 1) / (step + 1)))
     done = min(max(step + 1 - warmup, 0) / max(steps - warmup, 1), 1.0)
     if schedule == "linear":
         return rising * (1 - done)
     return rising * (0.55 + 0.45 * math.cos(math.pi * done))
 
 
-def optimizers(
-    model: nn.Module,
-    kind: Literal["adamw", "muon"],
-    learning_rate: float,
-    matrix_learning_rate: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-) -> list[torch.optim.Optimizer]:
+def optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
     """Give the optimisers of a model: AdamW, or Muon for matrices with AdamW for the rest.
 
-    Muon takes the hidden matrices; embeddings, output layer, relative tables, norms and biases stay with AdamW. Decay spares everything
-    below two dimensions.
+    Muon takes the hidden matrices; embeddings, output layer, relative tables, norms and biases
+    stay with AdamW. Decay spares everything below two dimensions.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    matrices = [
-        p
-        for name, p in named
-        if kind == "muon" and p.ndim == 2 and not name.startswith(("embedding", "output"))
-    ]
+    outer = ("embedding", "output")
+    matrices = [p for name, p in named if p.ndim == 2 and not name.startswith(outer)]
+    if config.optimizer == "adamw":
+        matrices = []
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in named if id(p) not in chosen]
     groups = [
-        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
     adam = torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=learning_rate, betas=betas, eps=eps
+        [g for g in groups if g["params"]],
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=config.eps,
     )
     if not matrices:
         return [adam]
-    return [adam, Muon(matrices, matrix_learning_rate, weight_decay)]
+    return [adam, Muon(matrices, config.matrix_learning_rate, config.weight_decay)]
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum, made orthogonal: every direction of a matrix moves equally far.
 
     Jordan et al. 2024, with Nesterov momentum and updates scaled by sqrt(rows / columns) where
-    a matrix is tall. torch's own Muon iterates in bfloat16, which is slow on a CPU without that arithmetic; here
-    float32 stays float32 there.
+    a matrix is tall. torch's own Muon iterates in bfloat16, which is slow on a CPU without that
+    arithmetic; here float32 stays float32 there.
     """
 
     def __init__(
@@ -105,7 +99,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Bring the singular values of a matrix near one, by a quintic Newton-Schulz iteration.
 
-    They end between about 0.7 and 1.2, which is as good for Muon and much cheaper than exactly one.
+    They end between about 0.7 and 1.2: as good for Muon as exactly one, and much cheaper.
     """
     a, b, c = 3.4445, -4.7750, 2.0315  # Jordan et al. 2024
     x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
@@ -115,4 +109,5 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.mT).to(matrix.dtype)
+    turned: Tensor = x if wide else x.mT
+    return turned.to(matrix.dtype)

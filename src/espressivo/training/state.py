@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +17,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from espressivo import checkpoint
-from espressivo.errors import CheckpointError
+from espressivo.checkpoint import folders
+from espressivo.errors import CheckpointError, ConfigError, TrainingError
+from espressivo.training import record
+from espressivo.training.weights import put
 
 if TYPE_CHECKING:
     from espressivo.training.train import Trainer
@@ -23,31 +30,13 @@ KEEP = 2
 
 
 def save(trainer: Trainer) -> Path:
-    """Write weights, average, optimisers, random state and position, then drop older ones."""
+    """Write weights, average, optimisers and position, then drop older checkpoints."""
     path = trainer.run / "checkpoints" / f"step-{trainer.step:08d}"
-    if path.exists():
-        return path
-    tensors = {f"weights.{n}": p.detach() for n, p in trainer.model.named_parameters()}
-    facts: dict[str, Any] = {
-        "step": trainer.step,
-        "tokens": trainer.tokens,
-        "best": trainer.best if trainer.step and trainer.best < float("inf") else None,
-        "stale": trainer.stale,
-    }
-    for index, optimizer in enumerate(trainer.optimizers):
-        for number, values in optimizer.state_dict()["state"].items():
-            for name, value in values.items():
-                tensors[f"optimizer.{index}.{number}.{name}"] = torch.as_tensor(value)
-    tensors["random"] = torch.get_rng_state()
-    if trainer.device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(trainer.device)
-    extra = {
-        "optimizer.safetensors": save_tensors({k: v.contiguous() for k, v in tensors.items()}),
-        "trainer.json": json.dumps(facts).encode(),
-    }
-    checkpoint.save(path, trainer.release(trainer.card), extra)
-    for old in _folders(trainer.run / "checkpoints", "step-")[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+    if not path.exists():
+        checkpoint.save(path, trainer.release(trainer.card), _contents(trainer))
+    for old in folders(path.parent, "step-")[:-KEEP]:
+        _discard(old)
+    _note_checkpoints(trainer.run)
     return path
 
 
@@ -56,44 +45,196 @@ def publish(trainer: Trainer, card: dict[str, Any]) -> None:
     path = trainer.run / f"best-{trainer.step:08d}"
     if not path.exists():
         checkpoint.save(path, trainer.release(card))
-    for old in _folders(trainer.run, "best-"):
+    for old in folders(trainer.run, "best-"):
         if old != path:
-            shutil.rmtree(old, ignore_errors=True)
+            _discard(old)
+    _note_checkpoints(trainer.run)
 
 
-def resume(trainer: Trainer) -> None:
-    """Go on from the newest whole checkpoint of a run, if there is one."""
-    for path in reversed(_folders(trainer.run / "checkpoints", "step-")):
+def _note_checkpoints(run: Path) -> None:
+    content = record.read_record(run)
+    if content:
+        content["checkpoints"] = _checkpoints(run)
+        with suppress(OSError):  # the checkpoint itself stands
+            record.write_record(run, content)
+
+
+def compare(trainer: Trainer, change: bool) -> None:
+    """Refuse to go on with a run that was begun with another configuration."""
+    try:
+        trainer.run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{trainer.run} cannot be a run folder ({error.strerror})") from error
+    begun = record.read_record(trainer.run).get("config", {})
+    for key, before, now in record.differences(begun, trainer.resolved) if begun else ():
+        fixed = key.startswith(("model.", "codec.")) or key == "training.optimizer"
+        if fixed or not change:
+            raise ConfigError(
+                f"{trainer.run} was begun with {key}={before!r}, this asks for {now!r}; "
+                + ("choose another folder" if fixed else "choose another folder or allow changes")
+            )
+
+
+def resume(trainer: Trainer) -> Path | None:
+    """Go on from the newest whole checkpoint of a run, if it has any; give its folder.
+
+    A damaged one is passed over for the one before; CheckpointError if none is whole.
+    """
+    wrong: CheckpointError | None = None
+    for path in reversed(folders(trainer.run / "checkpoints", "step-")):
         try:
             saved = checkpoint.load(path)
-        except CheckpointError:
-            continue  # an older one may be whole
+        except CheckpointError as error:
+            wrong = wrong or error
+            continue
         if saved.config != trainer.model_config or saved.codec != trainer.codec:
             raise CheckpointError(
                 f"{path} holds {saved.config} with {saved.codec}; this run asks for "
                 f"{trainer.model_config} with {trainer.codec}"
             )
         _restore(trainer, path, saved)
-        return
+        return path
+    if wrong is not None:
+        raise CheckpointError(f"{trainer.run} has no whole checkpoint to go on from: {wrong}")
+    return None
+
+
+def begin_from(trainer: Trainer, source: Path | str) -> str:
+    """Take the weights of another checkpoint or run; give its digest.
+
+    Dropout and context may differ: they change no tensor.
+    """
+    path = checkpoint.find(source)
+    other = checkpoint.load(path)
+    if other.codec != trainer.codec:
+        raise CheckpointError(f"{path} speaks {other.codec}; this run speaks {trainer.codec}")
+    config: Any = other.config
+    if type(config) is type(trainer.model_config):
+        free = [name for name in ("dropout", "context") if hasattr(config, name)]
+        config = replace(config, **{n: getattr(trainer.model_config, n) for n in free})
+    if config != trainer.model_config:
+        raise CheckpointError(
+            f"{path} holds {other.config}; this run asks for {trainer.model_config}"
+        )
+    put(other.weights, trainer.model, str(path))
+    with torch.no_grad():
+        for average, parameter in zip(trainer.average, trainer.model.parameters(), strict=True):
+            average.copy_(parameter)
+    return other.digest
+
+
+def diverged(trainer: Trainer, loss: float, norm: float) -> str:
+    """Say that a step cannot be taken, and what is left."""
+    saved = folders(trainer.run / "checkpoints", "step-")
+    left = f"the last good checkpoint is {saved[-1]}" if saved else "nothing was saved yet"
+    return (
+        f"step {trainer.step + 1}: loss {loss} with a gradient of norm {norm}; {left}. Try a lower "
+        f"training.learning_rate than {trainer.config.learning_rate} or training.clip_norm=1"
+    )
+
+
+@contextmanager
+def session(trainer: Trainer) -> Iterator[dict[str, Any]]:
+    """Keep run.json while a run is being trained: when, from where to where, why it ended.
+
+    Whoever trains writes the reason into what this gives, under "exit".
+    """
+    _sweep(trainer.run)
+    record.mend_metrics(trainer.run)
+    content = _record(trainer)
+    here = {"started": record.now(), "ended": None, "first_step": trainer.step + 1}
+    here |= {"config_sha256": content["config_sha256"], "exit": "running"}
+    content["sessions"].append(here)
+    try:
+        record.write_record(trainer.run, content)
+    except OSError as error:
+        raise TrainingError(f"{trainer.run}/run.json: cannot write ({error.strerror})") from error
+    here["exit"] = "left by the caller"
+    try:
+        yield here
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        here["exit"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        here |= {"ended": record.now(), "last_step": trainer.step}
+        content["checkpoints"] = _checkpoints(trainer.run)
+        with suppress(OSError):  # a full disk has been told of already
+            record.write_record(trainer.run, content)
+
+
+def _record(trainer: Trainer) -> dict[str, Any]:
+    """Give the content of run.json as a session begins."""
+    before = record.read_record(trainer.run)
+    sessions = list(before.get("sessions", []))
+    if sessions and sessions[-1]["exit"] == "running":
+        sessions[-1]["exit"] = "killed"
+    vocabulary, resolved = trainer.codec.vocabulary, trainer.resolved
+    return {
+        **trainer.given,
+        "format": record.FORMAT,
+        "config": resolved,
+        "config_sha256": record.sha256_of(resolved),
+        "vocabulary": {"size": len(vocabulary), "sha256": vocabulary.fingerprint()},
+        "seed": trainer.config.seed,
+        "parent": trainer.parent or before.get("parent"),
+        "code_sha256": record.code_digest(),
+        "versions": record.versions(),
+        "hardware": record.hardware(str(trainer.device), torch.get_num_threads()),
+        "metrics": "metrics.jsonl",
+        "sessions": sessions,
+        "checkpoints": _checkpoints(trainer.run),
+    }
+
+
+def _checkpoints(run: Path) -> list[dict[str, str]]:
+    """List what stands in a run, with the digest each is known by."""
+    found = [*folders(run / "checkpoints", "step-"), *folders(run, "best-")]
+    return [
+        {
+            "path": path.relative_to(run).as_posix(),
+            "digest": hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest(),
+        }
+        for path in found
+        if (path / "manifest.json").is_file()
+    ]
+
+
+def _contents(trainer: Trainer) -> dict[str, bytes]:
+    """Give the files of a checkpoint from which training goes on."""
+    tensors = {f"weights.{n}": p.detach() for n, p in trainer.model.named_parameters()}
+    for index, optimizer in enumerate(trainer.optimizers):
+        for number, values in optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                tensors[f"optimizer.{index}.{number}.{name}"] = torch.as_tensor(value)
+    facts: dict[str, Any] = {
+        "step": trainer.step,
+        "tokens": trainer.tokens,
+        "drawn": trainer.drawn,
+        "best": trainer.best if trainer.best < float("inf") else None,
+        "stale": trainer.stale,
+    }
+    return {
+        "optimizer.safetensors": save_tensors({k: v.contiguous() for k, v in tensors.items()}),
+        "trainer.json": json.dumps(facts).encode(),
+    }
 
 
 def _restore(trainer: Trainer, path: Path, saved: checkpoint.Checkpoint) -> None:
     tensors = load_tensors((path / "optimizer.safetensors").read_bytes())
-    facts = json.loads((path / "trainer.json").read_text())
+    facts = json.loads((path / "trainer.json").read_bytes())
     names = [name for name, _ in trainer.model.named_parameters()]
+    put({n: tensors[f"weights.{n}"].numpy() for n in names}, trainer.model, str(path))
     with torch.no_grad():
-        for name, parameter in trainer.model.named_parameters():
-            parameter.copy_(tensors[f"weights.{name}"])
         for name, average in zip(names, trainer.average, strict=True):
             average.copy_(torch.from_numpy(saved.weights[name]))
     for index, optimizer in enumerate(trainer.optimizers):
         content = optimizer.state_dict()
         content["state"] = _optimizer_state(tensors, f"optimizer.{index}.")
         optimizer.load_state_dict(content)
-    torch.set_rng_state(tensors["random"].clone())
-    if "random.cuda" in tensors and trainer.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"].clone(), trainer.device)
     trainer.step, trainer.tokens, trainer.stale = facts["step"], facts["tokens"], facts["stale"]
+    trainer.drawn = facts.get("drawn", facts["step"] * trainer.config.batch)
     trainer.best = float("inf") if facts["best"] is None else facts["best"]
 
 
@@ -106,13 +247,16 @@ def _optimizer_state(tensors: dict[str, Tensor], prefix: str) -> dict[int, dict[
     return values
 
 
-def best(run: Path) -> Path | None:
-    """Give the best checkpoint of a run, or its newest, or None."""
-    found = _folders(run, "best-") or _folders(run / "checkpoints", "step-")
-    return found[-1] if found else None
+def _discard(path: Path) -> None:
+    """Delete a checkpoint under another name, so that a kill leaves none that is half gone."""
+    hidden = path.with_name(f".{path.name}-old")
+    with suppress(OSError):  # what cannot be deleted now is swept up when the run goes on
+        path.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _folders(parent: Path, prefix: str) -> list[Path]:
-    if not parent.is_dir():
-        return []
-    return sorted(p for p in parent.iterdir() if p.name.startswith(prefix) and p.is_dir())
+def _sweep(run: Path) -> None:
+    """Remove what killed saves and deletions have left."""
+    for parent, prefix in ((run / "checkpoints", ".step-"), (run, ".best-")):
+        for path in folders(parent, prefix):
+            shutil.rmtree(path, ignore_errors=True)

@@ -5,213 +5,161 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from espressivo.checkpoint import Checkpoint
+from espressivo.checkpoint import Checkpoint, described
 from espressivo.codecs import Codec
 from espressivo.configs import ModelConfig
-from espressivo.corpora import Augmentation, Corpus, TrainingWindows, Window, evaluation_windows
-from espressivo.errors import ConfigError
+from espressivo.corpora import Corpus, TrainingWindows, Window
+from espressivo.errors import CheckpointError, TrainingError
 from espressivo.models import Model, build
 from espressivo.training import state
-from espressivo.training.likelihood import Likelihood, likelihood, loss_of
-from espressivo.training.optim import Schedule, factor, optimizers
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a model is trained. A step is one update of the weights.
-
-    `batch` windows of `length` tokens make a step, in `accumulate` equal parts. `learning_rate` is
-    the peak of the schedule; Muon's matrices have their own. `ema` is the decay of the averaged
-    weights, zero for none. Every `evaluate_every` steps the averaged weights are judged on
-    `evaluation_windows` fixed windows of the validation split; training stops early after
-    `patience` evaluations without a better one, never if zero.
-    """
-
-    steps: int = 100_000
-    batch: int = 16
-    length: int = 512
-    accumulate: int = 1
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = 1e-3
-    matrix_learning_rate: float = 0.02
-    schedule: Schedule = "linear"
-    warmup: int = 200
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = 1e-9
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    ema: float = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
-    evaluate_every: int = 500
-    evaluation_length: int = 2048
-    evaluation_windows: int = 16
-    patience: int = 0
-    save_every: int = 500
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        positive = ("steps", "batch", "length", "accumulate", "evaluate_every", "save_every")
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"training.{name}={getattr(self, name)} must be at least 1")
-        if self.batch % self.accumulate:
-            raise ConfigError(
-                f"training.accumulate={self.accumulate} must divide batch={self.batch}"
-            )
-        if not 0 <= self.ema < 1:
-            raise ConfigError(f"training.ema={self.ema} must lie in [0, 1); try 0.999")
+from espressivo.training.config import TrainingConfig
+from espressivo.training.likelihood import Likelihood, likelihood, loss_of, spread_windows
+from espressivo.training.optim import factor, optimizers
+from espressivo.training.pace import Pace
+from espressivo.training.record import versions
 
 
 @dataclass(frozen=True)
 class Step:
-    """What happened in one step, and where the run stands."""
+    """What happened in one step, and where the run stands.
+
+    `loss` is in nats per token of this step's batch, `rate` in tokens per second, lately;
+    `seconds` is what the step took, evaluation and saving included, and `left` the seconds until
+    the run ends, by its last step or its deadline, as far as can be told. `end` says why this
+    step is the last: "finished", "stopped early" or "deadline"; it is empty before.
+    """
 
     step: int
+    steps: int
     loss: float
     learning_rate: float
+    gradient_norm: float
     tokens: int
     seconds: float
+    rate: float
+    left: float
     evaluation: Likelihood | None = None
     best: bool = False
+    saved: Path | None = None
+    end: str = ""
 
 
 class Trainer:
     """A model on its way; iterate `steps()` to train it.
 
-    The run lives in a folder: `metrics.jsonl`, checkpoints of the whole state from which training
-    goes on bit for bit, and the best model so far as a release checkpoint.
+    The run lives in a folder: `run.json`, `metrics.jsonl`, checkpoints of the whole state from
+    which training goes on bit for bit, and the best model so far as a release checkpoint. What is
+    drawn in a step depends on the seed and the step alone, so the state holds no generators.
     """
 
     def __init__(
         self,
-        run: Path,
+        run: Path | str,
         corpus: Corpus,
         codec: Codec,
         model: ModelConfig,
         config: TrainingConfig,
-        card: dict[str, Any] | None = None,
+        *,
+        card: Mapping[str, Any] | None = None,
         device: str = "cpu",
+        start: Path | str | None = None,
+        change: bool = False,
     ) -> None:
-        """Begin a run, or go on from the last checkpoint in its folder."""
+        """Begin a run, or go on from the last checkpoint in its folder.
+
+        A run goes on only with the configuration it was begun with, but for how long it lasts and
+        how often it is judged and saved; `change` allows other changes of training, not of model,
+        codec or optimiser. A new run takes its weights from the checkpoint or run `start`, if
+        given: the next phase of a training. `card` goes into every checkpoint.
+        """
+        self.pace = Pace()
         self.run, self.corpus, self.codec, self.config = Path(run), corpus, codec, config
-        self.card, self.device = dict(card or {}), torch.device(device)
-        torch.manual_seed(config.seed)
-        self.model: Model = build(model, len(codec.vocabulary)).to(self.device)
-        self.model_config = model
+        self.model_config, self.device = model, torch.device(device)
+        self.given = dict(card or {})
+        state.compare(self, change)
+        with drawing(self.device, config.seed):
+            self.model: Model = build(model, len(codec.vocabulary)).to(self.device)
         self.average = [p.detach().clone() for p in self.model.parameters()]
-        self.optimizers = optimizers(
-            self.model,
-            config.optimizer,
-            config.learning_rate,
-            config.matrix_learning_rate,
-            config.betas,
-            config.eps,
-            config.weight_decay,
-        )
+        self.optimizers = optimizers(self.model, config)
         self.peaks = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.windows = TrainingWindows(
             corpus, codec, config.length, config.seed, augmentation=config.augmentation
         )
-        self.step, self.tokens, self.best, self.stale = 0, 0, math.inf, 0
-        self.run.mkdir(parents=True, exist_ok=True)
-        state.resume(self)
+        self.step, self.tokens, self.drawn = 0, 0, 0
+        self.best, self.stale = math.inf, 0
+        self.parent: str | None = None
+        self.resumed = state.resume(self)
+        if self.resumed is None and start is not None:
+            self.parent = state.begin_from(self, start)
         self.forward = torch.compile(self.model) if config.compile else self.model
+        self.torn = False  # while a step changes the weights
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The whole configuration of the run, as written to run.json."""
+        return {
+            **described(self.model_config, self.codec),
+            "training": asdict(self.config),
+            "corpus": {key: self.corpus.card.get(key) for key in ("name", "licence", "sha256")},
+        }
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What a checkpoint says about where it comes from."""
+        resolved = self.resolved
+        about = {key: resolved[key] for key in ("training", "corpus")}
+        where = {"step": self.step, "tokens": self.tokens}
+        return {**self.given, **about, "versions": versions(), **where}
 
     @property
     def finished(self) -> bool:
         """Tell whether there is nothing left to do."""
-        patience = self.config.patience
-        return self.step >= self.config.steps or bool(patience and self.stale >= patience)
+        return self.step >= self.config.steps or self.stopped_early
 
-    def steps(self) -> Iterator[Step]:
-        """Train; leaving the loop at any step loses nothing once `save` is called."""
-        while not self.finished:
-            began = time.monotonic()
-            loss, rate = self._update()
-            self.step += 1
-            evaluation, best = None, False
-            if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
-                evaluation, best = self._evaluate()
-            seconds = time.monotonic() - began
-            done = Step(self.step, loss, rate, self.tokens, seconds, evaluation, best)
-            self._log(done)
-            if self.step % self.config.save_every == 0 or self.finished:
-                self.save()
-            yield done
+    @property
+    def stopped_early(self) -> bool:
+        """Tell whether evaluations have not improved for as long as `patience` allows."""
+        return bool(self.config.patience and self.stale >= self.config.patience)
 
-    def _update(self) -> tuple[float, float]:
-        config = self.config
-        self.model.train()
-        batch = torch.from_numpy(self.windows.batch(self.step, config.batch)).to(self.device)
-        counted = int((batch[:, 1:] >= 0).sum())
-        total = 0.0
-        for part in batch.chunk(config.accumulate):
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
-            ):
-                logits, _ = self.forward(part[:, :-1].clamp(min=0))
-            loss = loss_of(logits, part[:, 1:], "sum") / counted
-            loss.backward()  # type: ignore[no-untyped-call]  # torch
-            total += loss.item()
-        if config.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        scale = factor(config.schedule, self.step, config.warmup, config.steps)
-        for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * scale
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self._average()
-        self.tokens += counted
-        return total, config.learning_rate * scale
+    def steps(self, deadline: float = math.inf) -> Iterator[Step]:
+        """Train; leaving the loop at any step loses nothing once `save` is called.
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for average, parameter in zip(self.average, self.model.parameters(), strict=True):
-            average.lerp_(parameter, 1 - decay) if self.config.ema else average.copy_(parameter)
+        `deadline` is in seconds since this Trainer was made: training ends early enough to judge
+        and save the model before. A loss that is not finite ends it with TrainingError.
+        """
+        with state.session(self) as session:
+            if self.finished:
+                session["exit"] = "nothing left to do"
+                return
+            end = ""
+            while not end:
+                step = self._step(deadline)
+                end = step.end
+                session["exit"] = end or session["exit"]
+                yield step
 
-    def _evaluate(self) -> tuple[Likelihood, bool]:
-        with self.averaged():
-            result = likelihood(self.model, self.codec, self._validation())
-        best = result.per_token < self.best
-        self.best, self.stale = (result.per_token, 0) if best else (self.best, self.stale + 1)
-        if best:
-            metrics = {
-                "validation_nats_per_token": result.per_token,
-                "validation_windows": result.windows,
-                "step": self.step,
-                "tokens": self.tokens,
-            }
-            state.publish(self, {**self.card, "metrics": metrics})
-        return result, best
-
-    def _validation(self) -> list[Window]:
-        """Choose windows evenly over the validation split, always the same ones."""
-        pieces = self.corpus.split("validation")
-        count = self.config.evaluation_windows
-        chosen = [pieces[i * len(pieces) // count] for i in range(min(count, len(pieces)))]
-        performances = (self.corpus.performance(i) for i in chosen)
-        first: dict[int, Window] = {}
-        for window in evaluation_windows(performances, self.codec, self.config.evaluation_length):
-            first.setdefault(window.piece, window)
-        return list(first.values())
-
-    def averaged(self) -> _Averaged:
-        """Use the averaged weights for a while: `with trainer.averaged(): ...`."""
-        return _Averaged(self)
+    def save(self) -> Path:
+        """Write the whole state; give the folder."""
+        if self.torn:
+            raise CheckpointError(
+                f"{self.run}: step {self.step + 1} was cut short and cannot be saved; "
+                "the run goes on from its last checkpoint"
+            )
+        began = time.monotonic()
+        path = state.save(self)
+        self.pace.saving = time.monotonic() - began
+        return path
 
     def release(self, card: dict[str, Any]) -> Checkpoint:
         """Give the averaged model as a checkpoint without any training state."""
@@ -219,46 +167,150 @@ class Trainer:
         weights = {n: a.cpu().numpy() for n, a in zip(names, self.average, strict=True)}
         return Checkpoint(weights, self.model_config, self.codec, card)
 
-    def save(self) -> Path:
-        """Write the whole state; give the folder."""
-        return state.save(self)
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Use the averaged weights for a while: `with trainer.averaged(): ...`."""
+        self.torn = True
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+        self.torn = False
+
+    def _step(self, deadline: float) -> Step:
+        """Update once, judge and save if it is time, and write it down."""
+        config, pace, began, before = self.config, self.pace, time.monotonic(), self.tokens
+        loss, norm, rate = self._update()
+        pace.lately.append((self.tokens - before, time.monotonic() - began))
+        late, judge = False, self.step % config.evaluate_every == 0 or self.step == config.steps
+        if deadline < math.inf:
+            closing = pace.closing(sum(len(window.targets) for window in self.validation))
+            late = pace.elapsed + 1.2 * (pace.update + closing) > deadline
+            judge = judge or (late and pace.elapsed + closing < deadline)
+        evaluation, best = self._evaluate() if judge else (None, False)
+        end = ("stopped early" if self.stopped_early else "finished") if self.finished else ""
+        end = end or ("deadline" if late else "")
+        saved = self.save() if end or self.step % config.save_every == 0 else None
+        missing = 0 if end else config.steps - self.step
+        step = Step(
+            step=self.step,
+            steps=config.steps,
+            loss=loss,
+            learning_rate=rate,
+            gradient_norm=norm,
+            tokens=self.tokens,
+            seconds=time.monotonic() - began,
+            rate=pace.rate,
+            left=pace.left(missing, missing // config.evaluate_every, deadline),
+            evaluation=evaluation,
+            best=best,
+            saved=saved,
+            end=end,
+        )
+        self._log(step)
+        return step
+
+    def _update(self) -> tuple[float, float, float]:
+        """Change the weights once; give loss, norm of the gradient and learning rate."""
+        config = self.config
+        self.model.train()
+        self.model.zero_grad(set_to_none=True)
+        samples = [self.windows.sample(self.drawn + i) for i in range(config.batch)]
+        batch = torch.from_numpy(np.stack(samples)).to(self.device)
+        counted = int((batch[:, 1:] >= 0).sum())
+        loss = 0.0
+        with drawing(self.device, config.seed, self.step):
+            for part in batch.chunk(config.accumulate):
+                loss += self._backward(part, counted)
+        bound = config.clip_norm or math.inf
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), bound))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingError(state.diverged(self, loss, norm))
+        scale = factor(config.schedule, self.step, config.warmup, config.steps)
+        self.torn = True
+        for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * scale
+            optimizer.step()
+        self._average()
+        self.step, self.tokens = self.step + 1, self.tokens + counted
+        self.drawn += config.batch
+        self.torn = False
+        return loss, norm, config.learning_rate * scale
+
+    def _backward(self, part: torch.Tensor, counted: int) -> float:
+        """Add the gradient of a part of a batch of `counted` tokens; give its share of the loss."""
+        bfloat16 = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+            logits, _ = self.forward(part[:, :-1].clamp(min=0))
+        loss = loss_of(logits, part[:, 1:], "sum") / counted
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        value: float = loss.item()
+        return value
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        for average, parameter in zip(self.average, self.model.parameters(), strict=True):
+            average.lerp_(parameter, 1 - decay) if self.config.ema else average.copy_(parameter)
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for average, p in zip(self.average, self.model.parameters(), strict=True):
+            held = p.detach().clone()
+            p.copy_(average)
+            average.copy_(held)
+
+    def _evaluate(self) -> tuple[Likelihood, bool]:
+        """Judge the averaged model; keep it as a checkpoint if it is the best so far."""
+        began = time.monotonic()
+        with self.averaged():
+            result = likelihood(self.model, self.codec, self.validation)
+        best = result.per_token < self.best
+        self.best, self.stale = (result.per_token, 0) if best else (self.best, self.stale + 1)
+        if best:
+            metrics = {
+                "validation_nats_per_token": result.per_token,
+                "validation_windows": result.windows,
+                "validation_window_tokens": self.config.evaluation_length,
+                "step": self.step,
+                "tokens": self.tokens,
+            }
+            state.publish(self, {**self.card, "metrics": metrics})
+        self.pace.judging = time.monotonic() - began
+        return result, best
+
+    @cached_property
+    def validation(self) -> list[Window]:
+        """The fixed windows of the validation split that the run is judged on."""
+        length, count = self.config.evaluation_length, self.config.evaluation_windows
+        return spread_windows(self.corpus, "validation", self.codec, length, count)
 
     def _log(self, step: Step) -> None:
         line: dict[str, Any] = {
             "step": step.step,
             "loss": round(step.loss, 6),
             "learning_rate": step.learning_rate,
+            "gradient_norm": round(step.gradient_norm, 6),
             "tokens": step.tokens,
             "seconds": round(step.seconds, 4),
         }
         if step.evaluation is not None:
-            line["validation"] = {
-                **asdict(step.evaluation),
-                "per_token": step.evaluation.per_token,
-                "best": step.best,
-            }
-        with (self.run / "metrics.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
+            line["validation"] = {**step.evaluation.as_json(), "best": step.best}
+        try:
+            with (self.run / "metrics.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"{self.run}/metrics.jsonl cannot be written ({error.strerror})"
+            ) from error
 
 
-class _Averaged:
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        self._swap()
-
-    def __exit__(self, *_: object) -> None:
-        self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for average, p in zip(self.trainer.average, self.trainer.model.parameters(), strict=True):
-            held = p.detach().clone()
-            p.copy_(average)
-            average.copy_(held)
-
-
-def generator_state() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Give torch's random state, which dropout draws from, as bytes."""
-    return torch.get_rng_state().numpy().copy()
+@contextmanager
+def drawing(device: torch.device, *key: int) -> Iterator[None]:
+    """Let torch draw from a stream of its own for this key, leaving the caller's alone."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+        yield

@@ -1,0 +1,20 @@
+"""The papers as data, and `model.layers=4`: a copy with other settings."""
+
+from difflib import get_close_matches
+
+from espressivo.errors import ConfigError
+from espressivo.presets.overrides import override
+from espressivo.presets.papers import PRESETS
+from espressivo.presets.preset import Preset
+
+__all__ = ["PRESETS", "Preset", "override", "preset"]
+
+
+def preset(name: str) -> Preset:
+    """Give a preset by name; ConfigError names the nearest ones."""
+    if name not in PRESETS:
+        close = get_close_matches(name, PRESETS, n=3, cutoff=0.5)
+        raise ConfigError(f"no preset {name!r}; " + (
+            f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(PRESETS)}"
+        ))
+    return PRESETS[name]()

@@ -1,0 +1,77 @@
+"""How a model is trained, as one frozen value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from espressivo.corpora import Augmentation
+from espressivo.errors import ConfigError
+
+Schedule = Literal["constant", "noam", "linear", "cosine"]
+
+FREE = frozenset({"steps", "evaluate_every", "save_every", "patience"})
+"""Fields of a TrainingConfig that a run may change whenever it goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a model is trained. A step is one update of the weights.
+
+    `batch` windows of `length` tokens make a step, in `accumulate` equal parts. `learning_rate` is
+    the peak of the schedule; Muon's matrices have their own. AdamW without `weight_decay` is Adam.
+    `clip_norm` bounds the norm of the gradient, zero does not. `ema` is the decay of the averaged
+    weights, zero for none. Every `evaluate_every` steps the averaged weights are judged on
+    `evaluation_windows` fixed windows of the validation split; training stops early after
+    `patience` evaluations without a better one, never if zero.
+    """
+
+    steps: int = 100_000
+    batch: int = 16
+    length: int = 512
+    accumulate: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = 1e-3
+    matrix_learning_rate: float = 0.02
+    schedule: Schedule = "linear"
+    warmup: int = 200
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-9
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    ema: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+    evaluate_every: int = 500
+    evaluation_length: int = 2048
+    evaluation_windows: int = 16
+    patience: int = 0
+    save_every: int = 500
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for name in (
+            "steps", "batch", "length", "accumulate", "evaluate_every", "evaluation_length",
+            "evaluation_windows", "save_every",
+        ):  # fmt: skip
+            self._at_least(name, 1)
+        for name in ("warmup", "patience", "seed", "weight_decay", "clip_norm"):
+            self._at_least(name, 0)
+        for name in ("learning_rate", "matrix_learning_rate", "eps"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"training.{name}={getattr(self, name)} must be above zero")
+        if self.batch % self.accumulate:
+            raise ConfigError(
+                f"training.accumulate={self.accumulate} must divide batch={self.batch}"
+            )
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"training.ema={self.ema} must lie in [0, 1); try 0.999")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"training.betas={self.betas} must lie in [0, 1); try (0.9, 0.98)")
+
+    def _at_least(self, name: str, least: int) -> None:
+        if not getattr(self, name) >= least:
+            raise ConfigError(f"training.{name}={getattr(self, name)} must be at least {least}")
