@@ -35,12 +35,22 @@ def test_a_release_by_hand_is_not_swallowed_by_the_pedal():
     assert played.sustained() == Performance(notes)
 
 
-def test_drums_and_tracks_with_a_pedal_stay_as_they_are():
+def test_drums_stay_as_they_are():
     notes = [(0.5 * i, 3.0, 60 + 4 * i, 60, 0) for i in range(4)]
     drums = Performance(notes, tracks=[Track(is_drum=True)])
-    pedalled = Performance(notes, [(0.0, SUSTAIN, 0, 0)])
     assert drums.pedalled() == drums
-    assert pedalled.pedalled() == pedalled
+
+
+def test_a_pedal_already_there_goes_on_after_its_last_move():
+    early = [(0.0, 0.5, 40, 60, 0), (0.2, 6.0, 43, 60, 0)]
+    late = [(4 + 0.5 * i, 8.0, 60 + 4 * i, 60, 0) for i in range(4)]
+    played = Performance(early + late, [(0.1, SUSTAIN, 127, 0), (3.0, SUSTAIN, 0, 0)])
+    found = played.pedalled()
+    assert found.controls["value"].tolist() == [127, 0, 127, 0]
+    assert found.controls["time"][2] > 6.0  # not before the early note is let go
+    assert found.sustained() == played.sustained()
+    held = Performance(early + late, [(0.1, SUSTAIN, 127, 0)])
+    assert held.pedalled() == held
 
 
 @given(st.lists(st.integers(0, len(CODEC.vocabulary) - 1), max_size=200))

@@ -23,21 +23,22 @@ TOUCH = 0.3
 Times = NDArray[np.float64]
 
 
-def unfold(notes: Array, track: int) -> tuple[Array, Array]:
+def unfold(notes: Array, track: int, since: float = 0.0) -> tuple[Array, Array]:
     """Give notes as fingers hold them and the pedal that makes them sound as they did.
 
     `notes` are those of one track, one at a time on each key; `sustain.fold` of the result gives
-    them back exactly.
+    them back exactly. Those that begin before `since` are left as they are.
     """
-    again = _ends_by_restrike(notes)
-    lifts = _lifts(notes[~again])
+    own = notes["onset"] >= since
+    again = _ends_by_restrike(notes) & own
+    lifts = _lifts(notes[~again & own])
     free = np.unique(notes["offset"][~again])
-    presses = _presses(notes, lifts, free)
+    presses = _presses(notes[own], lifts, free)
     worth = presses < lifts - CHANGE
     lifts, presses = lifts[worth], presses[worth]
     touched = notes.copy()
     if len(lifts):
-        touched["offset"] = _released(notes, lifts, presses, again)
+        touched["offset"][own] = _released(notes[own], lifts, presses, again[own])
     moves = np.zeros(2 * len(lifts), dtype=CONTROL)
     moves["time"][0::2], moves["time"][1::2] = presses, lifts
     moves["value"][0::2] = 127

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from espressivo.performance.arrays import (
     BEAT,
@@ -212,19 +213,21 @@ class Performance:
 
         Notes of different ages that end at one instant are taken to end with a lift of the pedal;
         keys under it go up earlier. Nothing sounds different: for a performance with one note on
-        a key at a time, `p.pedalled().sustained()` is `p`. Drums, and tracks that have sustain
-        events already, are left as they are.
+        a key at a time, `p.pedalled().sustained()` is `p.sustained()`. Drums are left as they
+        are; where a track has a pedal of its own, only what begins after its last move is looked
+        at.
         """
         notes, controls = [], [self.controls]
-        has_pedal = set(self.controls["track"][self.controls["number"] == SUSTAIN].tolist())
         for index, track in enumerate(self.tracks):
             mine = self.notes[self.notes["track"] == index]
-            if track.is_drum or index in has_pedal or not len(mine):
-                notes.append(mine)
-                continue
-            touched, moves = unfold(mine, index)
-            notes.append(touched)
-            controls.append(moves)
+            own = self.controls["track"] == index
+            pedal = self.controls[own & (self.controls["number"] == SUSTAIN)]
+            held = len(pedal) > 0 and pedal["value"][-1] >= PEDAL_DOWN
+            if not track.is_drum and not held and len(mine):
+                since = float(pedal["time"][-1]) if len(pedal) else 0.0
+                mine, moves = unfold(mine, index, since)
+                controls.append(moves)
+            notes.append(mine)
         return self.replace(notes=np.concatenate(notes), controls=np.concatenate(controls))
 
     def sustained(self) -> Performance:
@@ -238,26 +241,30 @@ class Performance:
         end lasts until the last event. Drums are untouched. Sustain events are dropped: they
         are in the notes now.
         """
-        notes = self.sustained_notes()
-        return self._keeping(notes, self.controls[self.controls["number"] != SUSTAIN])
+        ending, notes = self.sounding_until(), self.notes.copy()
+        notes["offset"] = ending
+        controls = self.controls[self.controls["number"] != SUSTAIN]
+        return self._keeping(notes[ending > notes["onset"]], controls)
 
-    def sustained_notes(self) -> Array:
-        """Give the notes of `sustained` alone."""
+    def sounding_until(self) -> NDArray[np.float64]:
+        """Give when each note falls silent under the sustain pedal, by the rules of `sustained`.
+
+        A note that is not heard at all falls silent at its onset.
+        """
         chosen = np.flatnonzero(self.controls["number"] == SUSTAIN)
+        ending: NDArray[np.float64] = self.notes["offset"].copy()
         if not len(chosen):
-            return self.notes
+            return ending
         time, down = self.controls["time"][chosen], self.controls["value"][chosen] >= PEDAL_DOWN
         drums = np.array([track.is_drum for track in self.tracks])
-        pitched = self.notes["offset"][~drums[self.notes["track"]]]
+        pitched = ending[~drums[self.notes["track"]]] if drums.any() else ending
         end = float(max(time[-1], pitched.max(initial=0.0)))
         if len(self.tracks) == 1:
-            return self.notes if drums[0] else fold(self.notes, time, down, end)
-        by_track = [self.notes[drums[self.notes["track"]]]]
+            return ending if drums[0] else fold(self.notes, time, down, end)
         for index in np.flatnonzero(~drums):
-            mine = self.controls["track"][chosen] == index
-            notes = self.notes[self.notes["track"] == index]
-            by_track.append(fold(notes, time[mine], down[mine], end))
-        return checked_notes(np.concatenate(by_track), len(self.tracks))
+            mine, pedal = self.notes["track"] == index, self.controls["track"][chosen] == index
+            ending[mine] = fold(self.notes[mine], time[pedal], down[pedal], end)
+        return ending
 
     @staticmethod
     def from_events(events: Iterable[Event], tracks: Iterable[Track] = (Track(),)) -> Performance:
