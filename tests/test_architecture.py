@@ -13,7 +13,7 @@ ROOT = HOME / "src" / "espressivo"
 LAYERS = [
     "errors",
     "performance score configs",
-    "midi codecs features audio roll overrides",
+    "midi codecs features audio roll",
     "corpora models evaluation checkpoint notebook",
     "engines bundle",
     "training generation",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from espressivo import bundle, checkpoint
 from espressivo.corpora import Corpus
 from espressivo.errors import EspressivoError
+from espressivo.generation import Provenance
+from espressivo.generation.provenance import MARKER
 from espressivo.midi import read_midi, read_texts
 from espressivo.performance import SOFT, SOSTENUTO, SUSTAIN, Performance
 from espressivo.training import read_metrics
@@ -38,9 +40,15 @@ def inspect(target: str | Path) -> Facts:
 
 
 def midi(path: Path) -> Facts:
-    """Tell what was played in a file, and what its text events say."""
-    performance = read_midi(path)
-    return {"kind": "midi", "path": str(path), **played(performance), "texts": read_texts(path)}
+    """Tell what was played in a file, what its text events say, and which model played."""
+    performance, texts = read_midi(path), read_texts(path)
+    facts = {"kind": "midi", "path": str(path), **played(performance)}
+    facts["texts"] = [text for text in texts if not text.startswith(MARKER)]
+    provenance = Provenance.find(texts)
+    if provenance is not None:
+        facts["played_by"] = asdict(replace(provenance, primer=()))
+        facts["played_by"]["primer"] = len(provenance.primer)
+    return facts
 
 
 def played(performance: Performance) -> Facts:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from espressivo.cli.parser import parser
+from espressivo.cli.parser import parse
 from espressivo.errors import EspressivoError
 
 SUCCESS, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keeps its traceback.
     """
     try:
-        options = parser().parse_args(arguments)
+        options = parse(sys.argv[1:] if arguments is None else arguments)
         return options.run(options) or SUCCESS
     except EspressivoError as error:
         print(f"espressivo: {' '.join(str(error).split())}", file=sys.stderr)

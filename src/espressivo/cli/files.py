@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import Any
 
@@ -37,7 +36,7 @@ def plot(options: Options) -> None:
     performance = paths.performance(options.file, options.salvage)
     window = {"start": options.start, "end": options.end}
     if options.output is None:
-        print(roll.terminal(performance, columns(), sys.stdout.isatty(), **window))
+        print(roll.terminal(performance, paths.columns(), sys.stdout.isatty(), **window))
         return
     title = options.file.stem if options.title is None else options.title
     roll.save(performance, options.output, title=title, theme=options.theme, **window)
@@ -49,8 +48,3 @@ def inspect(options: Options) -> None:
     from espressivo.inspection import inspect as facts
 
     printing.result(facts(options.target), options.json)
-
-
-def columns() -> int:
-    """Give the width a roll may take in this terminal."""
-    return max(24, min(shutil.get_terminal_size().columns - 1, 160))

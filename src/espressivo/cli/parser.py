@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -22,6 +22,24 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+def parse(arguments: Sequence[str]) -> Options:
+    """Read a command; mistakes leave with exit code 2.
+
+    `model.layers=4` may stand anywhere after a verb that takes settings, also behind options,
+    where argparse by itself would lose it.
+    """
+    top = parser()
+    options, rest = top.parse_known_args(arguments)
+    settings = [word for word in rest if "=" in word and not word.startswith("-")]
+    strange = [word for word in rest if not hasattr(options, "settings") or word not in settings]
+    if strange:
+        top.error(f"{options.verb} does not know {' '.join(strange)}")
+    if settings:
+        options.settings += settings
+    options.arguments = list(arguments)
+    return options
+
+
 def parser() -> Parser:
     """Build the parser of all verbs; imports nothing of what they do."""
     top = Parser(
@@ -32,7 +50,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"espressivo {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for add in (_render, _plot, _inspect, _models, _doctor):
+    for add in _VERBS:
         add(verbs)
     return top
 
@@ -49,6 +67,7 @@ def _verb(verbs: Verbs, name: str, help: str, answer: str, example: str) -> Pars
         description=help[0].upper() + help[1:] + ".",
         epilog=f"example: {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     module, function = answer.split(":")
 
@@ -86,6 +105,77 @@ def _midi_input(verb: Parser, name: str = "file") -> None:
     verb.add_argument(
         "--salvage", action="store_true", help="take what is left of a damaged file, and say so"
     )
+
+
+def _recording(verb: Parser) -> None:
+    """Add what generate, continue and replay write besides MIDI."""
+    verb.add_argument("--audio", type=Path, metavar="FILE", help="also its sound: .wav, .flac, ...")
+    verb.add_argument("--plot", type=Path, metavar="FILE", help="also its roll: .png, .svg")
+    _force(verb)
+    verb.add_argument("--show", action="store_true", help="draw the roll in the terminal")
+    _json(verb)
+
+
+def _playing(verb: Parser) -> None:
+    """Add what generate and continue share."""
+    verb.add_argument(
+        "settings",
+        nargs="*",
+        metavar="SETTING",
+        help="such as sampling.temperature=0.9 or sampling.top_p=0.95",
+    )
+    verb.add_argument("--model", metavar="NAME", help="a bundled checkpoint, a folder, or a run")
+    verb.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
+    verb.add_argument("--seed", type=int, metavar="N", help="the same seed plays the same")
+    verb.add_argument(
+        "--takes", type=int, default=1, metavar="N", help="play N at once, as out-1.mid, out-2.mid"
+    )
+    verb.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE.mid", help="- for standard output"
+    )
+    _recording(verb)
+
+
+def _generate(verbs: Verbs) -> None:
+    verb = _verb(
+        verbs,
+        "generate",
+        "play something new",
+        "play:generate",
+        "espressivo generate --seconds 60 -o new.mid --audio new.wav --plot new.png",
+    )
+    _playing(verb)
+
+
+def _continue(verbs: Verbs) -> None:
+    verb = _verb(
+        verbs,
+        "continue",
+        "play what comes next after the beginning of a performance",
+        "play:go_on",
+        "espressivo continue primer.mid --primer-seconds 20 -o new.mid",
+    )
+    _midi_input(verb, "primer")
+    verb.add_argument(
+        "--primer-seconds", type=float, metavar="SECONDS", help="how much to hear (default: all)"
+    )
+    _playing(verb)
+
+
+def _replay(verbs: Verbs) -> None:
+    verb = _verb(
+        verbs,
+        "replay",
+        "play again, token for token, what a file of generate or continue holds",
+        "play:replay",
+        "espressivo replay new.mid -o again.mid",
+    )
+    verb.add_argument("file", type=Path, metavar="FILE.mid", help="a file espressivo played")
+    verb.add_argument("--model", metavar="NAME", help="the checkpoint, if it has moved since")
+    verb.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.mid", help="where it goes (default: nowhere)"
+    )
+    _recording(verb)
 
 
 def _render(verbs: Verbs) -> None:
@@ -154,3 +244,8 @@ def _doctor(verbs: Verbs) -> None:
         "espressivo doctor",
     )
     _json(verb)
+
+
+_VERBS = (
+    _generate, _continue, _replay, _render, _plot, _inspect, _models, _doctor,
+)  # fmt: skip

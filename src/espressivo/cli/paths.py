@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable
@@ -52,3 +53,8 @@ def performance(path: Path, salvage: bool = False) -> Performance:
     for warning in caught:
         printing.note(f"espressivo: {warning.message}")
     return read
+
+
+def columns() -> int:
+    """Give the width a roll may take in this terminal."""
+    return max(24, min(shutil.get_terminal_size().columns - 1, 160))

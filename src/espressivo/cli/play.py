@@ -1,0 +1,155 @@
+"""Verbs that make music: generate, continue, replay."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from espressivo.cli import paths, printing
+from espressivo.cli.parser import PIPE, Options
+from espressivo.cli.stopping import Stop
+from espressivo.errors import EspressivoError
+
+if TYPE_CHECKING:
+    from espressivo.generation import Performer, Playing, Prompt
+    from espressivo.recording import Files, Recording
+
+INTERRUPTED = 130
+DIFFERENT = 1
+
+
+def generate(options: Options) -> int:
+    """Play something new."""
+    from espressivo.generation import unconditional
+
+    _check(options)
+    performer = _performer(options)
+    return _play(options, performer, unconditional(performer.codec, options.seconds))
+
+
+def go_on(options: Options) -> int:
+    """Play what comes after a primer."""
+    from espressivo.generation import continuation
+
+    _check(options)
+    primer = paths.performance(options.primer, options.salvage)
+    performer = _performer(options)
+    prompt = continuation(performer.codec, primer, options.primer_seconds, options.seconds)
+    return _play(options, performer, prompt)
+
+
+def replay(options: Options) -> int:
+    """Play a file's take again and compare."""
+    from espressivo.recording import record
+    from espressivo.recording import replay as again
+
+    _check(options)
+    done = again(options.file, options.model)
+    recordings = record([done.take], _files(options))
+    facts = {"identical": done.identical, "tokens": done.provenance.tokens}
+    _report(options, recordings, facts)
+    if not done.identical:
+        printing.note("espressivo: other tokens than the first time; was it another processor?")
+    return 0 if done.identical else DIFFERENT
+
+
+def _play(options: Options, performer: Performer, prompt: Prompt) -> int:
+    """Let a performer play, keep what it plays, and say how to hear it again."""
+    from espressivo.presets import override
+    from espressivo.recording import Settings, interrupted, record
+
+    sampling = override(Settings(), options.settings).sampling
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    playing = performer.perform(prompt, sampling, seed, options.takes)
+    with Stop() as stop:
+        _listen(playing, stop, prompt.mark + options.seconds)
+    recordings = record(interrupted(playing), _files(options))
+    facts = {"model": performer.model, "seed": seed, "again": _again(options, performer, seed)}
+    _report(options, recordings, facts)
+    if stop.requested:
+        printing.note("interrupted; what had been played by then is saved")
+    return INTERRUPTED if stop.requested else 0
+
+
+def _performer(options: Options) -> Performer:
+    from espressivo.recording import load
+
+    return load(options.model)
+
+
+def _check(options: Options) -> None:
+    """Refuse what cannot be written before anything is played."""
+    from espressivo.audio import FORMATS
+
+    paths.ending(options.audio, FORMATS)
+    paths.ending(options.plot, paths.PICTURES)
+    takes = getattr(options, "takes", 1)
+    if options.output == PIPE and takes > 1:
+        raise EspressivoError(f"--takes {takes} cannot share standard output; name a file with -o")
+    for files in _files(options).numbered(max(takes, 1)):
+        paths.free(options.force, files.midi, files.audio, files.plot)
+
+
+def _files(options: Options) -> Files:
+    from espressivo.recording import Files
+
+    midi = None if options.output == PIPE else options.output
+    return Files(midi, options.audio, options.plot)
+
+
+def _listen(playing: Playing, stop: Stop, end: float) -> None:
+    """Play on until the end or the wish to stop; tell the time on a terminal."""
+    shown = -1
+    for _, event in playing:
+        if stop.requested:
+            return
+        if sys.stderr.isatty() and int(event.time) > shown:
+            shown = int(event.time)
+            print(f"\rplaying {shown} s of {end:.0f} s", end="", file=sys.stderr, flush=True)
+    if shown >= 0:
+        print("\r\x1b[K", end="", file=sys.stderr)
+
+
+def _again(options: Options, performer: Performer, seed: int) -> str:
+    """Write the command that plays the same again."""
+    words = ["espressivo", *options.arguments]
+    if options.seed is None:
+        words += ["--seed", str(seed)]
+    if options.model is None:
+        words += ["--model", performer.model]
+    return shlex.join(words)
+
+
+def _report(options: Options, recordings: Sequence[Recording], facts: dict[str, Any]) -> None:
+    """Say what was written; with MIDI on standard output, nothing but MIDI goes there."""
+    if options.output == PIPE:
+        from espressivo.midi import midi_bytes
+
+        take = recordings[0].take
+        sys.stdout.buffer.write(midi_bytes(take.performance, text=take.provenance.text()))
+        printing.note("\n".join(printing.lines(facts)))
+        return
+    takes = [_told(recording) for recording in recordings]
+    if options.json:
+        printing.result({"takes": takes, **facts}, as_json=True)
+        return
+    for recording, told in zip(recordings, takes, strict=True):
+        if options.show or sys.stdout.isatty():
+            _show(recording)
+        printing.result(told, as_json=False)
+    printing.result(facts, as_json=False)
+
+
+def _told(recording: Recording) -> dict[str, Any]:
+    performance = recording.take.performance
+    files = {name: str(path) for name, path in vars(recording.files).items() if path}
+    return {**files, "seconds": round(performance.duration, 3), "notes": len(performance)}
+
+
+def _show(recording: Recording) -> None:
+    from espressivo import roll
+
+    print(roll.terminal(recording.take.performance, paths.columns(), sys.stdout.isatty()))
