@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from espressivo.configs import TransformerConfig
 from espressivo.engines.engine import Logits, State, Tokens, Weights, check_room, check_tokens
-from espressivo.engines.transformer_weights import Layer, lay_out
+from espressivo.engines.transformer_weights import ONES, Layer, lay_out
 
 EPSILON = 1e-5
 """Added to the variance in every normalisation, as torch's LayerNorm does."""
@@ -31,22 +31,22 @@ BUDGET = 1 << 22
 
 
 class TransformerState:
-    """Keys and values of every layer, each [l, b, h, d, capacity], of which `length` are used."""
+    """Keys and values of every layer, [l, 2, b, h, d, capacity], of which `length` are used."""
 
-    def __init__(self, keys: Logits, values: Logits, length: int = 0) -> None:
-        """Hold the caches; room for a step's intermediate values comes with the first step."""
-        self.keys, self.values, self.length = keys, values, length
+    def __init__(self, cache: Logits, length: int = 0) -> None:
+        """Hold the cache; room for a step's intermediate values comes with the first step."""
+        self.cache, self.length = cache, length
         self.room: Room | None = None
 
     @property
     def batch(self) -> int:
         """How many sequences it follows."""
-        return int(self.keys.shape[1])
+        return int(self.cache.shape[2])
 
     @property
     def capacity(self) -> int:
-        """How many tokens fit before the caches must grow."""
-        return int(self.keys.shape[-1]) - PADDING
+        """How many tokens fit before the cache must grow."""
+        return int(self.cache.shape[-1]) - PADDING
 
     def fork(self, count: int) -> TransformerState:
         """Give `count` independent copies of every sequence."""
@@ -54,15 +54,13 @@ class TransformerState:
 
     def select(self, rows: NDArray[np.integer]) -> TransformerState:
         """Give independent copies of the sequences `rows`."""
-        return TransformerState(self.keys[:, rows], self.values[:, rows], self.length)
+        return TransformerState(self.cache.take(rows, 2), self.length)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` tokens."""
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = np.empty((*old.shape[:-1], capacity + PADDING), np.float32)
-            new[..., : self.length] = old[..., : self.length]
-            setattr(self, name, new)
+        old = self.cache
+        self.cache = np.empty((*old.shape[:-1], capacity + PADDING), np.float32)
+        self.cache[..., : self.length] = old[..., : self.length]
 
 
 class Room:
@@ -71,20 +69,22 @@ class Room:
     def __init__(self, config: TransformerConfig, batch: int) -> None:
         """Allocate for `batch` sequences of up to the whole context."""
 
-        def empty(*shape: int) -> Logits:
-            return np.empty(shape, np.float32)
+        def ones(*shape: int) -> Logits:
+            return np.ones(shape, np.float32)
 
-        heads, head_width = config.heads, config.attention // config.heads
-        self.stream, self.normal = empty(batch, config.width), empty(batch, config.width)
-        self.added, self.spread = empty(batch, config.width), empty(batch, 1)
-        self.projected = empty(batch, 3 * config.attention)
-        self.split = self.projected.reshape(batch, 3, heads, head_width)
-        self.logits = empty(heads, batch, config.context)
-        self.relative = empty(heads, batch, config.context)
-        self.peak = empty(heads, batch, 1)
-        self.heard = empty(batch, config.attention)
-        self.by_head = self.heard.reshape(batch, heads, head_width)
-        self.hidden = empty(batch, config.feed_forward)
+        width, heads = config.width, config.heads
+        self.extended = ones(batch, width + 1) * np.float32(EPSILON**0.5)
+        self.stream, self.spread = self.extended[:, :width], ones(batch, 1)
+        self.normal = ones(batch, width + 1)
+        self.scaled = self.normal[:, :width]
+        self.projected = ones(batch, 3 * config.attention)
+        self.split = self.projected.reshape(batch, 3, heads, -1).swapaxes(0, 1)  # 3 b h d
+        self.logits = ones(heads, batch, config.context)
+        self.relative, self.peak = np.empty_like(self.logits), ones(heads, batch, 1)
+        self.heard, self.added = ones(batch, config.attention), ones(batch, width)
+        self.by_head = self.heard.reshape(batch, heads, -1)
+        self.hidden = ones(batch, config.feed_forward + ONES)
+        self.expanded = self.hidden[:, : config.feed_forward]
 
 
 class TransformerEngine:
@@ -95,6 +95,7 @@ class TransformerEngine:
         self.config = config
         self.vocabulary_size = len(weights["output.weight"])
         self._weights = lay_out(config, weights)
+        self._sinusoids = sinusoids(config.context, config.width) if config.sinusoids else None
 
     @property
     def context(self) -> int | None:
@@ -106,8 +107,8 @@ class TransformerEngine:
         config = self.config
         capacity = min(FIRST_CAPACITY, config.context) + PADDING
         head_width = config.attention // config.heads
-        shape = (config.layers, batch, config.heads, head_width, capacity)
-        return TransformerState(np.empty(shape, np.float32), np.empty(shape, np.float32))
+        shape = (config.layers, 2, batch, config.heads, head_width, capacity)
+        return TransformerState(np.empty(shape, np.float32))
 
     def step(self, tokens: Tokens, state: State) -> Logits:
         """Read one token of each sequence; give the logits after it."""
@@ -118,15 +119,14 @@ class TransformerEngine:
             state.room = Room(self.config, state.batch)
         room = state.room
         np.take(self._weights.embedding, tokens, axis=0, out=room.stream)
-        if self.config.sinusoids:
-            room.stream += sinusoids(state.length, 1, self.config.width)
+        if self._sinusoids is not None:
+            room.stream += self._sinusoids[state.length]
         for index, layer in enumerate(self._weights.layers):
-            _attend_once(layer, state.keys[index], state.values[index], state.length, room)
+            _attend_once(layer, state.cache[index], state.length, room)
             _forward_once(layer, room)
         state.length += 1
         _normal_once(room)
         logits: Logits = room.normal @ self._weights.output
-        logits += self._weights.output_bias
         return logits
 
     def read(self, tokens: Tokens, state: State) -> Logits:
@@ -138,7 +138,6 @@ class TransformerEngine:
         for first in range(0, tokens.shape[1], rows):
             x = self._read(tokens[:, first : first + rows], state)
         logits: Logits = _normal(x[:, -1]) @ self._weights.output
-        logits += self._weights.output_bias
         return logits
 
     def _make_room(self, state: TransformerState, count: int) -> None:
@@ -151,26 +150,24 @@ class TransformerEngine:
     def _read(self, tokens: Tokens, state: TransformerState) -> Logits:
         """Give the stream after some tokens, and remember their keys and values."""
         x: Logits = self._weights.embedding[tokens]  # b t w
-        if self.config.sinusoids:
-            x += sinusoids(state.length, *x.shape[1:])
+        if self._sinusoids is not None:
+            x += self._sinusoids[state.length : state.length + x.shape[1]]
+        hidden = np.ones((*tokens.shape, self.config.feed_forward + ONES), np.float32)
         for index, layer in enumerate(self._weights.layers):
-            keys, values = state.keys[index], state.values[index]
-            x += _attend(layer, _normal(x), keys, values, state.length) @ layer.heard
-            hidden = _normal(x) @ layer.expand
-            hidden += layer.expand_bias
-            np.maximum(hidden, 0, out=hidden)
+            x += _attend(layer, _normal(x), state.cache[index], state.length) @ layer.heard
+            expanded = hidden[..., : self.config.feed_forward]
+            np.maximum(_normal(x) @ layer.expand, 0, out=expanded)
             x += hidden @ layer.contract.T
-            x += layer.contract_bias
         state.length += tokens.shape[1]
         return x
 
 
-def sinusoids(first: int, count: int, width: int) -> Logits:
-    """Give tensor2tensor's timing signal of `count` positions, as it is added to the stream."""
+def sinusoids(count: int, width: int) -> Logits:
+    """Give tensor2tensor's timing signal of the first positions, as it is added to the stream."""
     half = width // 2
     step = np.float32(math.log(10_000) / max(half - 1, 1))
     rate = np.exp(-step * np.arange(half, dtype=np.float32))
-    angle = np.arange(first, first + count, dtype=np.float32)[:, None] * rate
+    angle = np.arange(count, dtype=np.float32)[:, None] * rate
     signal = np.concatenate([np.sin(angle), np.cos(angle)], -1)
     signal -= signal.mean(-1, keepdims=True)
     signal /= np.float32(width**0.5)
@@ -185,28 +182,26 @@ def _own(state: State) -> TransformerState:
 
 def _normal_once(room: Room) -> None:
     """Scale the stream, whose mean is zero, to length one."""
-    np.vecdot(room.stream, room.stream, out=room.spread[:, 0])
-    room.spread += EPSILON
-    np.sqrt(room.spread, out=room.spread)
-    np.divide(room.stream, room.spread, out=room.normal)
+    np.vecdot(room.extended, room.extended, out=room.spread[:, 0])
+    np.divide(room.stream, np.sqrt(room.spread, out=room.spread), out=room.scaled)
 
 
-def _attend_once(layer: Layer, keys: Logits, values: Logits, now: int, room: Room) -> None:
+def _attend_once(layer: Layer, cache: Logits, now: int, room: Room) -> None:
     """Add to the stream what the newest token hears of all, and remember it."""
     _normal_once(room)
     np.matmul(room.normal, layer.inputs, out=room.projected)
-    room.projected += layer.inputs_bias
-    q, keys[..., now], values[..., now] = room.split.swapaxes(0, 1)  # b h d
-    logits, by_sequence = room.logits[..., : now + 1], room.logits[..., : now + 1].swapaxes(0, 1)
-    np.matmul(q[:, :, None], keys[..., : now + 1], out=by_sequence[:, :, None])
+    q, cache[..., now] = room.split[0], room.split[1:]  # b h d
+    keys, values = cache[0, ..., : now + 1], cache[1, ..., : now + 1]  # b h d j
+    logits = room.logits[..., : now + 1]  # h b j
+    by_sequence = logits.swapaxes(0, 1)
+    np.matmul(q[:, :, None], keys, out=by_sequence[:, :, None])
     near = min(now + 1, layer.distances.shape[-1])
     distances = layer.distances[..., layer.distances.shape[-1] - near :]
-    logits[..., now + 1 - near :] += np.matmul(
-        q.swapaxes(0, 1), distances, out=room.relative[..., :near]
-    )
+    relative = np.matmul(q.swapaxes(0, 1), distances, out=room.relative[..., :near])
+    logits[..., now + 1 - near :] += relative
     logits -= np.maximum.reduce(logits, axis=-1, keepdims=True, out=room.peak)
     np.exp(logits, out=logits)
-    np.matmul(values[..., : now + 1], by_sequence[..., None], out=room.by_head[..., None])
+    np.matmul(values, by_sequence[..., None], out=room.by_head[..., None])
     total = np.add.reduce(logits, axis=-1, keepdims=True, out=room.peak)
     np.divide(room.by_head, total.swapaxes(0, 1), out=room.by_head)
     room.stream += np.matmul(room.heard, layer.heard, out=room.added)
@@ -215,28 +210,26 @@ def _attend_once(layer: Layer, keys: Logits, values: Logits, now: int, room: Roo
 def _forward_once(layer: Layer, room: Room) -> None:
     """Add to the stream what the feed-forward part makes of it."""
     _normal_once(room)
-    np.matmul(room.normal, layer.expand, out=room.hidden)
-    room.hidden += layer.expand_bias
-    np.maximum(room.hidden, 0, out=room.hidden)
+    np.matmul(room.normal, layer.expand, out=room.expanded)
+    np.maximum(room.expanded, 0, out=room.expanded)
     room.stream += np.matmul(room.hidden, layer.contract.T, out=room.added)
-    room.stream += layer.contract_bias
 
 
 def _normal(x: Logits) -> Logits:
-    """Scale rows, whose mean is zero, to length one."""
-    normal: Logits = x / np.sqrt(np.vecdot(x, x) + np.float32(EPSILON))[..., None]
+    """Scale rows, whose mean is zero, to length one, and put a one behind."""
+    normal = np.ones((*x.shape[:-1], x.shape[-1] + 1), np.float32)
+    spread = np.sqrt(np.vecdot(x, x) + np.float32(EPSILON))
+    np.divide(x, spread[..., None], out=normal[..., :-1])
     return normal
 
 
-def _attend(layer: Layer, x: Logits, keys: Logits, values: Logits, before: int) -> Logits:
+def _attend(layer: Layer, x: Logits, cache: Logits, before: int) -> Logits:
     """Give what each new token hears of itself and the past; remember them."""
     b, t, _ = x.shape
     heads, total = len(layer.distances), before + t
-    projected = x @ layer.inputs
-    projected += layer.inputs_bias
-    q, k, v = projected.reshape(b, t, 3, heads, -1).transpose(2, 0, 3, 1, 4)  # b h t d
-    keys, values = keys[..., :total], values[..., :total]
-    keys[..., before:], values[..., before:] = k.swapaxes(-1, -2), v.swapaxes(-1, -2)
+    q, *new = (x @ layer.inputs).reshape(b, t, 3, heads, -1).transpose(2, 0, 3, 1, 4)  # b h t d
+    cache[..., before:total] = np.swapaxes(new, -1, -2)
+    keys, values = cache[..., :total]
     logits = q @ keys  # b h t j
     logits += _by_key(q, layer.distances, total)
     logits[..., before:][..., np.triu(np.ones((t, t), bool), 1)] = -np.inf

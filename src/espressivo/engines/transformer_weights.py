@@ -7,7 +7,8 @@ Gains and biases of the normalisations, and the scale of the attention logits, a
 the matrices that follow.
 
 A product of one row reads its matrix at the speed of memory if the rows of the matrix are long:
-so `contract`, which narrows, lies [out, in], and the others lie [in, out].
+so `contract`, which narrows, lies [out, in], and the others lie [in, out]. A bias is the row of an
+input that is always one.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from espressivo.engines.engine import Weights
 from espressivo.engines.slab import Matrix, slab
 
 
+ONES = 16
+"""Inputs of `contract` beyond the hidden ones: a one, and zeros that keep its rows aligned."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """What one layer reads, with w the width, a that of all heads and f that of feed-forward."""
 
-    inputs: Matrix  # w 3a
-    inputs_bias: Matrix
+    inputs: Matrix  # w+1 3a
     distances: Matrix  # h d r
     heard: Matrix  # a w
-    expand: Matrix  # w f
-    expand_bias: Matrix
-    contract: Matrix  # w f
-    contract_bias: Matrix
+    expand: Matrix  # w+1 f
+    contract: Matrix  # w f+16
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,7 @@ class Layout:
 
     embedding: Matrix  # v w
     layers: tuple[Layer, ...]
-    output: Matrix  # w v
-    output_bias: Matrix
+    output: Matrix  # w+1 v
 
 
 def lay_out(config: TransformerConfig, weights: Weights) -> Layout:
@@ -52,28 +53,24 @@ def lay_out(config: TransformerConfig, weights: Weights) -> Layout:
     arrays: Weights = {"embedding": _centred(weights["embedding.weight"])}
     for layer in range(config.layers):
         path = f"layers.{layer}."
-        names = path + "attention_norm", path + "attention.inputs"
-        inputs, inputs_bias = _normalised(weights, *names)
-        queries = np.arange(len(inputs_bias)) < config.attention
-        scale = np.where(queries, (config.attention // config.heads) ** -0.5, 1)
-        expand, expand_bias = _normalised(weights, path + "forward_norm", path + "expand")
+        inputs = _normalised(weights, path + "attention_norm", path + "attention.inputs")
+        inputs[:, : config.attention] *= (config.attention // config.heads) ** -0.5
+        zeros = np.zeros((ONES - 1, config.width), np.float32)
+        contract = weights[path + "contract.weight"].T, weights[path + "contract.bias"][None]
         arrays |= {
-            path + "inputs": inputs * scale,
-            path + "inputs_bias": inputs_bias * scale,
+            path + "inputs": inputs,
             path + "distances": weights[path + "attention.distances"].swapaxes(-1, -2),
             path + "heard": _centred(weights[path + "attention.output.weight"].T) / root,
-            path + "expand": expand,
-            path + "expand_bias": expand_bias,
-            path + "contract": _centred(weights[path + "contract.weight"].T).T / root,
-            path + "contract_bias": _centred(weights[path + "contract.bias"]) / root,
+            path + "expand": _normalised(weights, path + "forward_norm", path + "expand"),
+            path + "contract": (_centred(np.concatenate([*contract, zeros])) / root).T,
         }
-    arrays["output"], arrays["output_bias"] = _normalised(weights, "norm", "output")
+    arrays["output"] = _normalised(weights, "norm", "output")
     views = slab(arrays)
     layers = (
         Layer(**{name: views[f"layers.{layer}.{name}"] for name in Layer.__annotations__})
         for layer in range(config.layers)
     )
-    return Layout(views["embedding"], tuple(layers), views["output"], views["output_bias"])
+    return Layout(views["embedding"], tuple(layers), views["output"])
 
 
 def _centred(rows: Matrix) -> Matrix:
@@ -82,11 +79,11 @@ def _centred(rows: Matrix) -> Matrix:
     return centred
 
 
-def _normalised(weights: Weights, norm: str, linear: str) -> tuple[Matrix, Matrix]:
-    """Give a matrix [in, out] and a bias that take a stream scaled to length one."""
+def _normalised(weights: Weights, norm: str, linear: str) -> Matrix:
+    """Give a matrix [in + 1, out] that takes a stream scaled to length one, and a one."""
     weight, gain = weights[f"{linear}.weight"], weights[f"{norm}.weight"]
-    bias: Matrix = (weight @ weights[f"{norm}.bias"]).astype(np.float32)
+    bias = weight @ weights[f"{norm}.bias"]
     if f"{linear}.bias" in weights:
-        bias += weights[f"{linear}.bias"]
-    matrix: Matrix = ((weight * gain).T * len(gain) ** 0.5).astype(np.float32)
-    return matrix, bias
+        bias = bias + weights[f"{linear}.bias"]
+    matrix: Matrix = (weight * gain).T * np.float32(len(gain) ** 0.5)
+    return np.concatenate([matrix, bias[None]])
