@@ -29,13 +29,13 @@ def performances(draw, tracks: int = 3, drums: bool = True) -> Performance:
         )
     )
     track = st.integers(0, len(players) - 1)
-    rows = draw(st.lists(st.tuples(TIMES, LENGTHS, KEYS, st.integers(1, 127), track), max_size=25))
+    rows = draw(st.lists(st.tuples(TIMES, LENGTHS, KEYS, st.integers(1, 127), track), max_size=14))
     notes = [(on, on + length, *rest) for on, length, *rest in rows]
     edges = [time for note in notes for time in note[:2]]
     moment = st.one_of(TIMES, st.sampled_from(edges)) if edges else TIMES
     number = st.sampled_from([SUSTAIN, SUSTAIN, SUSTAIN, SOFT, SOSTENUTO, 7])
     value = st.one_of(st.sampled_from([0, 63, 64, 127]), st.integers(0, 127))
-    controls = draw(st.lists(st.tuples(moment, number, value, track), max_size=12))
+    controls = draw(st.lists(st.tuples(moment, number, value, track), max_size=8))
     return Performance(notes, controls, tracks=players)
 
 

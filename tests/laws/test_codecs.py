@@ -11,7 +11,7 @@ from tests.strategies import every_codec, performances
 
 pytestmark = pytest.mark.filterwarnings("error")
 SEEDS = st.integers(0, 2**32)
-laws = settings(max_examples=60, deadline=None)
+laws = settings(max_examples=50, deadline=None)
 
 
 @given(codec=every_codec(), performance=performances())

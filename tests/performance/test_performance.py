@@ -35,7 +35,7 @@ def test_notes_are_sorted_by_onset_pitch_track_and_offset():
 
 
 @given(performance=performances(), seed=st.integers(0, 99))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_the_order_of_rows_does_not_matter(performance, seed):
     shuffled = np.random.default_rng(seed).permutation(len(performance))
     again = performance.replace(notes=performance.notes[shuffled])
@@ -182,7 +182,7 @@ def test_slice_opens_each_pedal_where_it_stood():
 
 
 @given(performance=performances(), start=st.floats(0, 4), length=st.floats(0, 4))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_slice_is_a_valid_performance_within_its_bounds(performance, start, length):
     cut = performance.slice(start, start + length)
     assert Performance(cut.notes, cut.controls, tracks=cut.tracks) == cut
@@ -263,7 +263,7 @@ def test_events_tell_controls_then_releases_then_onsets():
 
 
 @given(performance=performances())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_events_lead_back_to_what_a_keyboard_can_play(performance):
     """One note of a key at a time; what overlaps is cut where the key is struck again."""
     once = Performance.from_events(performance.events(), performance.tracks)

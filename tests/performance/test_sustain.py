@@ -131,7 +131,7 @@ def test_only_sustain_is_dropped():
 
 
 @given(performance=performances())
-@settings(max_examples=60)
+@settings(max_examples=50)
 def test_sustained_is_a_valid_performance_and_final(performance):
     folded = performance.sustained()
     assert Performance(folded.notes, folded.controls, tracks=folded.tracks) == folded

@@ -147,9 +147,13 @@ class MidiLike:
 
     def _spell(self, step: Array, token: Array, is_on: Array, velocity: Array) -> NDArray[np.int64]:
         """Write shifts and changes of velocity between the events."""
-        gap = np.diff(step, prepend=0)
-        late = np.flatnonzero(gap)
-        shifts = -(-gap[late] // self.max_shift)
+        gap = step.copy()
+        gap[1:] -= step[:-1]
+        late = np.flatnonzero(gap > 0)
+        gap = gap[late]
+        shifts = np.ones(len(late), dtype=np.int64)
+        long = np.flatnonzero(gap > self.max_shift)
+        shifts[long] = -(-gap[long] // self.max_shift)
         width = np.ones(len(token), dtype=np.int64)  # of an event and the tokens before it
         width[late] += shifts
         bins = (velocity - 1) // self.bin_size
@@ -161,7 +165,7 @@ class MidiLike:
         longest = self.vocabulary.id("shift", self.max_shift)
         spelt = np.full(int(place[-1]) + 1 if len(place) else 0, longest, dtype=np.int64)
         spelt[place] = token
-        remainder = gap[late] - shifts * self.max_shift  # 0 is a whole maximal shift
+        remainder = gap - shifts * self.max_shift  # 0 is a whole maximal shift
         spelt[place[late] - width[late] + shifts] = longest + remainder
         if self.velocity_bins:
             spelt[place[louder] - 1] = self.vocabulary.ids("velocity").start + bins[changed]
@@ -170,11 +174,15 @@ class MidiLike:
     def _on_grid(self, performance: Performance) -> Grid:
         """Round everything to steps, keeping one note per key at a time, in the order of notes."""
         played = performance.select(drums=False)
-        notes = played.sustained_notes() if self.pedal == "fold" else played.notes
+        notes = played.notes
+        ending = played.sounding_until() if self.pedal == "fold" else notes["offset"]
+        heard = ending > notes["onset"]
         if self.lowest > 0 or self.highest < 127:
-            notes = notes[(notes["pitch"] >= self.lowest) & (notes["pitch"] <= self.highest)]
+            heard &= (notes["pitch"] >= self.lowest) & (notes["pitch"] <= self.highest)
+        if not heard.all():
+            notes, ending = notes[heard], ending[heard]
         onset = self._steps(notes["onset"])
-        offset = np.maximum(self._steps(notes["offset"]), onset + 1)
+        offset = np.maximum(self._steps(ending), onset + 1)
         pitch, velocity = notes["pitch"], notes["velocity"].astype(np.int64)
         by_key = _one_per_onset(onset, offset, pitch, velocity)
         following = np.append(onset[by_key][1:], 0)
@@ -191,7 +199,7 @@ class MidiLike:
 
     def _order(self, kept: Array, onset: Array, pitch: Array) -> Array:
         """Put the notes that were kept in the order in which they are told."""
-        kept = np.sort(kept)
+        kept = np.sort(kept) if len(kept) < len(onset) else np.arange(len(onset))
         if self.ties == "played":
             return kept
         tied = _with_neighbour(np.diff(onset[kept]) == 0)
@@ -244,7 +252,7 @@ def _sort_with_index(keys: Array) -> tuple[Array, Array]:
     """
     bits = len(keys).bit_length()
     packed = keys << bits | np.arange(len(keys))
-    packed.sort()
+    packed.sort(kind="stable")  # runs that are sorted already, as times are, merge fast
     return packed >> bits, packed & ((1 << bits) - 1)
 
 
@@ -262,7 +270,8 @@ def _one_per_onset(onset: Array, offset: Array, pitch: Array, velocity: Array) -
     twins = order[tied]
     best = np.lexsort([-velocity[twins], -offset[twins], onset[twins], pitch[twins]])
     order[tied] = twins[best]  # sorting leaves the groups where they were
-    return order[np.append(True, ~twin)]
+    kept: Array = order[np.append(True, ~twin)]
+    return kept
 
 
 def _with_neighbour(tied: NDArray[np.bool_]) -> Array:

@@ -89,12 +89,14 @@ def checked_notes(notes: Array, tracks: int) -> Array:
 
 
 def _in_order(notes: Array) -> bool:
-    gap = np.diff(notes["onset"])
-    tied = np.flatnonzero(gap == 0)
-    this, following = notes[tied], notes[tied + 1]
-    key, next_key = (n["pitch"].astype(int) * 256 + n["track"] for n in (this, following))
-    together = (key == next_key) & (this["offset"] <= following["offset"])
-    return bool((gap >= 0).all() and ((key < next_key) | together).all())
+    onset = notes["onset"]
+    if (onset[1:] < onset[:-1]).any():
+        return False
+    tied = np.flatnonzero(onset[1:] == onset[:-1])
+    key = notes["pitch"].astype(np.int64) << 8 | notes["track"]
+    offset = notes["offset"]
+    together = (key[tied] == key[tied + 1]) & (offset[tied] <= offset[tied + 1])
+    return bool(((key[tied] < key[tied + 1]) | together).all())
 
 
 def checked_tracks(tracks: Iterable[Track]) -> tuple[Track, ...]:

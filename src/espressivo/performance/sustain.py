@@ -12,23 +12,22 @@ from espressivo.performance.arrays import Array
 
 
 def fold(notes: Array, time: Array, down: NDArray[np.bool_], end: float) -> Array:
-    """Give the notes of one track as they sound under a pedal that is down or up from each time.
+    """Give when each note of a track falls silent under a pedal down or up from each time.
 
-    Notes and times are sorted; `end` is the last moment of the music.
+    Notes and times are sorted; `end` is the last moment of the music. A note that would fall
+    silent at its own onset is not heard.
     """
     if not len(notes) or not down.any():
-        return notes
+        return notes["offset"].copy()
     moves = _moves(time, down)
     onset, offset = notes["onset"].copy(), notes["offset"].copy()
     # The pedal is down after an odd number of moves, and the next one lifts it.
-    before_offset = np.searchsorted(moves, offset, side="right")
-    released = np.where(before_offset % 2, np.append(moves, end)[before_offset], offset)
-    under_pedal = np.searchsorted(moves, onset, side="right") % 2 == 1
-    ending = np.minimum(released, _struck_again(notes["pitch"], onset, under_pedal))
-    folded = notes.copy()
-    folded["offset"] = ending
-    kept = ending > onset
-    return folded if kept.all() else folded[kept]
+    at_offset = np.searchsorted(moves, offset, side="right")
+    released = np.where(at_offset & 1, np.append(moves, end)[at_offset], offset)
+    first_after = np.searchsorted(onset, moves, side="left")  # notes come in order of onset
+    notes_between = np.diff(first_after, prepend=0, append=len(onset))
+    under_pedal = np.repeat(np.arange(len(moves) + 1) & 1 == 1, notes_between)
+    return np.minimum(released, _struck_again(notes["pitch"], onset, under_pedal))
 
 
 def _moves(time: Array, down: NDArray[np.bool_]) -> Array:
