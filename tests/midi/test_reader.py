@@ -149,6 +149,12 @@ def test_a_change_of_program_begins_another_player(lay):
     assert played(performance) == [(0.0, 0.5, 60, 80, 0), (0.5, 1.0, 60, 80, 1)]
 
 
+def test_a_pedal_between_two_programs_is_kept(lay):
+    between = [(0, b"\xc0\x05"), (480, b"\xb0\x40\x7f"), (0, b"\xc0\x00")]
+    track = lay.track((0, ON), (0, OFF), *between, (0, ON), (480, OFF))
+    assert read_midi(lay.smf(track)).controls.tolist() == [(0.5, 64, 127, 0)]
+
+
 @pytest.mark.parametrize("padding", [0, 300])
 def test_a_key_never_released_sounds_until_the_track_ends(lay, padding):
     track = lay.track(

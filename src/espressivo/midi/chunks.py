@@ -16,6 +16,7 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 FRAME_RATES = {24: (24, 1), 25: (25, 1), 29: (30000, 1001), 30: (30, 1)}
 """Frames per second of the SMPTE time divisions, as fractions; 29 stands for 30 drop frame."""
 
+_MOST_CHUNKS = 0xFFFF
 _LOOKS_LIKE = (
     (b"<", "a web page or XML, not MIDI; save the file itself, not the page that shows it"),
     (b"RIFF", "a RIFF file (RMID or WAV), not a plain MIDI file"),
@@ -29,12 +30,12 @@ _LOOKS_LIKE = (
 class Limits:
     """How much of a file is believed: what goes beyond raises `MidiError` instead of memory.
 
-    `notes` bounds the pedal moves of a file as well as its notes. The defaults hold a day of
-    playing; `tracks` cannot exceed the 256 a performance can number.
+    `notes` bounds the pedal moves of a file as well as its notes. The defaults hold half a
+    day of dense playing; `tracks` cannot exceed the 256 a performance can number.
     """
 
-    bytes: int = 16 * 1024 * 1024
-    notes: int = 1_000_000
+    bytes: int = 8 * 1024 * 1024
+    notes: int = 500_000
     seconds: float = 86_400.0
     tracks: int = 256
 
@@ -132,7 +133,9 @@ def surviving_chunks(raw: bytes, at: int) -> Iterator[Chunk]:
     track reaches to the next one.
     """
     at = raw.find(b"MTrk", at)
-    while at >= 0:
+    for _ in range(_MOST_CHUNKS):
+        if at < 0:
+            return
         end = at + 8 + int.from_bytes(raw[at + 4 : at + 8], "big")
         follower = raw.find(b"MTrk", at + 8)
         if end != len(raw) and raw[end : end + 4] != b"MTrk":

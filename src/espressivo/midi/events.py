@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from espressivo.errors import MidiError
 from espressivo.midi.ticks import PEDALS, Moves, TickTrack, Voice
 
 Event = tuple[int, int, int, bytes]
@@ -101,7 +102,7 @@ def read_track(track: bytes, most: int, losses: Losses | None = None) -> TickTra
     """Read everything a performance needs; `most` bounds the notes and the pedal moves.
 
     Notes of one pitch end in the order they began. A key never released sounds until the track
-    ends; a note without length lasts one tick. Raises DamageError.
+    ends; a note without length lasts one tick. Raises DamageError, and MidiError beyond `most`.
     """
     voices: dict[tuple[int, int], list[list[int]]] = defaultdict(list)
     sounding: dict[tuple[int, int], deque[list[int]]] = defaultdict(deque)
@@ -129,7 +130,7 @@ def read_track(track: bytes, most: int, losses: Losses | None = None) -> TickTra
         elif status == META and first == TEMPO:
             tempi.append((tick, int.from_bytes(rest, "big")))
         if left > 2 * most:
-            raise DamageError(0, f"more than {most} notes or pedal moves in one track")
+            raise MidiError(f"more than {most} notes or pedal moves, the limit")
     unreleased = [note for waiting in sounding.values() for note in waiting]
     for note in unreleased:
         note[1] = max(end, note[0] + 1)

@@ -20,8 +20,6 @@ from espressivo.midi import events
 from espressivo.midi.ticks import IS_PEDAL, Ints, Moves, TickTrack, Voice
 
 _SMALL, _LARGE = 256, 1 << 20
-_MOST_RESERVED = 1 << 28
-"""symusic sets aside memory for a whole track at every change of program."""
 _SIGNATURE = re.compile(rb"\xff(?:\x59\x02[^\xff]|\x51\x03[^\xff]{1,3})\Z", re.DOTALL)
 _END = b"\xff\x2f\x00"
 _SENTINEL = "espressivo:end"
@@ -151,9 +149,10 @@ def _possible_channels(track: bytes) -> list[int] | None:
     suspect[1:] &= ~high[:-1]
     if suspect.any() and not _plain_sysex(track, np.flatnonzero(suspect).tolist()):
         return None
-    if np.count_nonzero(raw & 0xF0 == 0xC0) * len(track) > _MOST_RESERVED:
+    channels = [c for c in range(16) if 0x90 | c in track or 0xB0 | c in track]
+    if any(track.count(0xC0 | c) > 1 for c in channels):  # pedals between two programs are lost
         return None
-    return [c for c in range(16) if 0x90 | c in track or 0xB0 | c in track]
+    return channels
 
 
 def _plain_sysex(track: bytes, suspects: list[int]) -> bool:
