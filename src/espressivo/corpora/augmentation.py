@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from espressivo.errors import ConfigError
-from espressivo.performance import Performance
+from espressivo.performance import Array, Performance
 
 
 class Change(NamedTuple):
@@ -18,17 +18,18 @@ class Change(NamedTuple):
     factor: float = 1.0
     louder: int = 0
 
-    def __call__(self, performance: Performance) -> Performance:
-        """Vary a performance; notes that leave 0..127 are dropped, velocities stay in 1..127."""
-        if self.factor != 1.0:
-            performance = performance.stretch(self.factor)
-        if self.semitones:
-            performance = performance.transpose(self.semitones)
-        if self.louder:
-            notes = performance.notes.copy()
-            notes["velocity"] = np.clip(notes["velocity"].astype(int) + self.louder, 1, 127)
-            performance = performance.replace(notes=notes)
-        return performance
+    def __call__(self, notes: Array, controls: Array) -> Performance:
+        """Vary what one piano played; notes that leave 0..127 are dropped, velocities clipped."""
+        if self == Change():
+            return Performance(notes, controls)
+        notes, controls = notes.copy(), controls.copy()
+        for times in (notes["onset"], notes["offset"], controls["time"]):
+            times *= self.factor
+        pitch = notes["pitch"].astype(np.int64) + self.semitones
+        notes["pitch"] = pitch
+        notes["velocity"] = np.clip(notes["velocity"].astype(np.int64) + self.louder, 1, 127)
+        kept = (pitch >= 0) & (pitch <= 127) & (notes["offset"] > notes["onset"])
+        return Performance(notes if kept.all() else notes[kept], controls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Augmentation:
         """Choose a variation."""
         return Change(
             int(rng.integers(-self.transpose, self.transpose + 1)),
-            float(rng.choice(self.stretch)),
+            self.stretch[int(rng.integers(len(self.stretch)))],
             int(rng.integers(-self.velocity, self.velocity + 1)),
         )
 

@@ -35,12 +35,12 @@ def run(jobs: Iterable[Job], workers: int) -> Iterator[list[Outcome]]:
         yield from _together(left, upcoming, workers, lost)
         if not lost:
             return
-        deaths = {job.number: marked(job.out, job.number) for job in lost}
-        for job in lost:
-            place = deaths[job.number]
-            if place is not None:
-                yield _alone(job, Counter([place]))
-        left = [job for job in lost if deaths[job.number] is None]
+        places = {job.number: marked(job.out, job.number) for job in lost}
+        suspects = [job for job in lost if places[job.number] is not None] or lost[:1]
+        for job in suspects:
+            place = places[job.number]
+            yield _alone(job, Counter([] if place is None else [place]))
+        left = [job for job in lost if job not in suspects]
 
 
 def _together(
@@ -101,9 +101,11 @@ def _submit(pool: ProcessPoolExecutor, job: Job) -> Future[list[Outcome]]:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin
-    )
+    """Start processes that inherit nothing from this one, cheaply where the system can."""
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload([fill.__module__])
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
 
 
 def _begin() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espressivo.codecs import Vocabulary
-from espressivo.performance import PEDAL_DOWN, SUSTAIN, Array, Performance
+from espressivo.performance import PEDAL_DOWN, SUSTAIN, Array
 
 LEAD = 512
 """Notes before an excerpt that are looked through for those still sounding in it."""
@@ -25,9 +25,13 @@ _FEWEST = 16
 
 
 class Excerpt(NamedTuple):
-    """Some notes at their own times; `lead` of them only lead up to it, `ends` with the piece."""
+    """Notes and pedal moves at their own times.
 
-    performance: Performance
+    The first `lead` notes only lead up to it; `ends` tells whether the piece does too.
+    """
+
+    notes: Array
+    controls: Array
     lead: int
     ends: bool
 
@@ -43,7 +47,7 @@ def excerpt(notes: Array, controls: Array, first: int, count: int) -> Excerpt:
     # Up to where the last onset and what it ends with can be seen; see `settled`.
     until = len(controls) if ends else bisect_right(controls, float(chosen["onset"][-1]), key=_time)
     moves = np.concatenate([_standing(controls[:now]), controls[now:until]])
-    return Excerpt(Performance(chosen, moves), lead, ends)
+    return Excerpt(chosen, moves, lead, ends)
 
 
 def settled(tokens: NDArray[np.int64], vocabulary: Vocabulary) -> int:

@@ -25,7 +25,9 @@ SUFFIXES = (".mid", ".midi", ".kar")
 NC = "CC BY-NC-SA 4.0"
 """The licence of MAESTRO and of ASAP, as their own licence files state it."""
 
-_TAKE = re.compile(r"(__.*|[\s_-]*\(\d+\)|[\s_-]+(copy|take|version|v)[\s_-]*\d*)$", re.IGNORECASE)
+_TAKE = re.compile(
+    r"(__.*|[\s_-]*\(\d+\)|[\s_-]+(copy|take|version)[\s_-]*\d*|[\s_.-]+v\d+)$", re.IGNORECASE
+)
 _MOVEMENT = re.compile(r"^(\d+)-\d.*$")
 
 

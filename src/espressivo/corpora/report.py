@@ -72,4 +72,4 @@ class Report:
             if keys:
                 lines += ["", f"{what} in more than one split: {len(keys)}"]
                 lines += [f"  {key}" for key in keys[:5]]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines)

@@ -97,7 +97,7 @@ class TrainingWindows:
         count = self._notes * 5 // 4 + 8
         while True:
             cut = excerpt(notes, controls, first, count)
-            tokens = self.codec.encode(change(cut.performance))
+            tokens = self.codec.encode(change(cut.notes, cut.controls))
             sure = tokens if cut.ends else tokens[: settled(tokens, self.codec.vocabulary)]
             window = self._from(sure, cut.lead, first)
             if cut.ends or len(window) >= wanted:
