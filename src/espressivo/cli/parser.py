@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -212,6 +213,110 @@ def _plot(verbs: Verbs) -> None:
     verb.add_argument("--theme", choices=("light", "dark"), default="light")
 
 
+def _prepare(verbs: Verbs) -> None:
+    verb = _verb(
+        verbs,
+        "prepare",
+        "store MIDI files as a corpus, with a report of what became of each",
+        "learn:prepare",
+        "espressivo prepare maestro/ -o corpora/maestro",
+    )
+    verb.add_argument(
+        "inputs", type=Path, nargs="+", metavar="FOLDER", help="folders or archives of MIDI files"
+    )
+    verb.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="CORPUS", help="a folder to make"
+    )
+    verb.add_argument("--splits", type=Path, metavar="FILE.csv", help="a table of files and splits")
+    verb.add_argument(
+        "--split-column", default="split", metavar="NAME", help="its column (default: split)"
+    )
+    verb.add_argument("--name", help="what to call the corpus (default: its folder)")
+    verb.add_argument(
+        "--licence", default="unknown", help="of the files, where no table says (default: unknown)"
+    )
+    verb.add_argument("--workers", type=int, metavar="N", help="processes (default: all cores)")
+    _json(verb)
+
+
+def _train(verbs: Verbs) -> None:
+    verb = _verb(
+        verbs,
+        "train",
+        "train a model by a preset, or go on with a run",
+        "learn:train",
+        "espressivo train music-transformer corpora/maestro -o runs/one model.layers=4",
+    )
+    verb.add_argument("preset", metavar="PRESET", help="see espressivo presets")
+    verb.add_argument("corpus", type=Path, metavar="CORPUS", help="see espressivo prepare")
+    verb.add_argument(
+        "settings", nargs="*", metavar="SETTING", help="such as model.layers=4 training.steps=1000"
+    )
+    verb.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="RUN", help="the folder of the run"
+    )
+    verb.add_argument(
+        "--deadline", type=duration, default=float("inf"), help="end in time: 90s, 9m, 1h30m"
+    )
+    verb.add_argument(
+        "--start", metavar="CHECKPOINT", help="take the first weights from a checkpoint or run"
+    )
+    verb.add_argument(
+        "--change", action="store_true", help="go on although settings of training differ"
+    )
+    _device(verb)
+    _json(verb)
+
+
+def _evaluate(verbs: Verbs) -> None:
+    verb = _verb(
+        verbs,
+        "evaluate",
+        "tell how well a checkpoint predicts performances: nats per token, note, second",
+        "learn:evaluate",
+        "espressivo evaluate runs/one --corpus corpora/maestro --split test",
+    )
+    verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a bundled name, a folder, or a run")
+    judged = verb.add_mutually_exclusive_group(required=True)
+    judged.add_argument("--corpus", type=Path, help="a prepared corpus")
+    judged.add_argument("--midi", type=Path, metavar="FOLDER", help="a folder of MIDI files")
+    verb.add_argument(
+        "--split",
+        choices=("train", "validation", "test"),
+        default="validation",
+        help="which part of the corpus (default: validation; read test once, at the end)",
+    )
+    verb.add_argument("--length", type=int, metavar="TOKENS", help="of a window (default: 2048)")
+    verb.add_argument("--limit", type=int, metavar="N", help="so many pieces, evenly spread")
+    _device(verb)
+    _json(verb)
+
+
+def _presets(verbs: Verbs) -> None:
+    verb = _verb(
+        verbs,
+        "presets",
+        "list published systems, or tell one: numbers, source, deviations",
+        "learn:presets",
+        "espressivo presets music-transformer",
+    )
+    verb.add_argument("name", nargs="?", metavar="NAME", help="which one")
+    _json(verb)
+
+
+def _device(verb: Parser) -> None:
+    verb.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+
+
+def duration(text: str) -> float:
+    """Read 90s, 9m, 1h30m or plain seconds."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text)
+    if not found or not text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time; write 90s, 9m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
 def _inspect(verbs: Verbs) -> None:
     verb = _verb(
         verbs,
@@ -247,5 +352,6 @@ def _doctor(verbs: Verbs) -> None:
 
 
 _VERBS = (
-    _generate, _continue, _replay, _render, _plot, _inspect, _models, _doctor,
+    _generate, _continue, _replay, _render, _plot, _prepare, _train, _evaluate, _inspect,
+    _presets, _models, _doctor,
 )  # fmt: skip

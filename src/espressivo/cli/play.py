@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from espressivo.cli import paths, printing
 from espressivo.cli.parser import PIPE, Options
-from espressivo.cli.stopping import Stop
 from espressivo.errors import EspressivoError
 
 if TYPE_CHECKING:
@@ -64,14 +63,13 @@ def _play(options: Options, performer: Performer, prompt: Prompt) -> int:
     sampling = override(Settings(), options.settings).sampling
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     playing = performer.perform(prompt, sampling, seed, options.takes)
-    with Stop() as stop:
-        _listen(playing, stop, prompt.mark + options.seconds)
+    broken_off = _listen(playing, prompt.mark + options.seconds)
     recordings = record(interrupted(playing), _files(options))
     facts = {"model": performer.model, "seed": seed, "again": _again(options, performer, seed)}
     _report(options, recordings, facts)
-    if stop.requested:
+    if broken_off:
         printing.note("interrupted; what had been played by then is saved")
-    return INTERRUPTED if stop.requested else 0
+    return INTERRUPTED if broken_off else 0
 
 
 def _performer(options: Options) -> Performer:
@@ -100,17 +98,18 @@ def _files(options: Options) -> Files:
     return Files(midi, options.audio, options.plot)
 
 
-def _listen(playing: Playing, stop: Stop, end: float) -> None:
-    """Play on until the end or the wish to stop; tell the time on a terminal."""
-    shown = -1
-    for _, event in playing:
-        if stop.requested:
-            return
-        if sys.stderr.isatty() and int(event.time) > shown:
-            shown = int(event.time)
-            print(f"\rplaying {shown} s of {end:.0f} s", end="", file=sys.stderr, flush=True)
-    if shown >= 0:
-        print("\r\x1b[K", end="", file=sys.stderr)
+def _listen(playing: Playing, end: float) -> bool:
+    """Play on until the end, or until someone asks to stop: tell which."""
+    from espressivo.training.interruption import interruptible
+
+    line = printing.Line()
+    with interruptible() as asked:
+        for _, event in playing:
+            line.show(f"playing {event.time:.0f} s of {end:.0f} s")
+            if asked():
+                break
+    line.end()
+    return not all(keyboard.done for keyboard in playing.keyboards)
 
 
 def _again(options: Options, performer: Performer, seed: int) -> str:
