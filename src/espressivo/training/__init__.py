@@ -5,6 +5,7 @@ said without it - how a run is configured, what it recorded - is here.
 """
 
 from espressivo.training.config import TrainingConfig
+from espressivo.training.interruption import interruptible
 from espressivo.training.record import read_metrics, read_record
 
-__all__ = ["TrainingConfig", "read_metrics", "read_record"]
+__all__ = ["TrainingConfig", "interruptible", "read_metrics", "read_record"]

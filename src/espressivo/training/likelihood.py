@@ -18,7 +18,7 @@ from espressivo.corpora import Corpus, Window, evaluation_windows
 from espressivo.errors import CorpusError
 from espressivo.models import Model
 
-TOKENS_AT_ONCE = 16_384
+TOKENS_AT_ONCE = {"cpu": 4_096, "cuda": 65_536}
 """Tokens that go through a model together in evaluation, which bounds the memory it takes."""
 
 
@@ -79,10 +79,11 @@ def each_likelihood(
     Windows are taken a few dozen at a time, so any number of them needs little memory.
     """
     notes, seconds = _worth(codec)  # type: ignore[arg-type]  # codecs are frozen dataclasses
+    at_once = TOKENS_AT_ONCE.get(next(model.parameters()).device.type, 4_096)
     stream = iter(windows)
     while pool := list(islice(stream, 64)):
         pool.sort(key=lambda window: len(window.targets))
-        for group in _groups(pool):
+        for group in _groups(pool, at_once):
             for window, nats in zip(group, _nats(model, group), strict=True):
                 targets = window.targets
                 yield window, Likelihood(
@@ -145,11 +146,11 @@ def _nats(model: Model, group: Sequence[Window]) -> list[float]:
     return sums
 
 
-def _groups(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
-    """Cut windows, the shortest first, into groups of a bounded number of tokens."""
+def _groups(windows: Sequence[Window], tokens: int) -> Iterator[Sequence[Window]]:
+    """Cut windows, the shortest first, into groups of at most so many tokens, or of one."""
     first = 0
     for place, window in enumerate(windows):
-        if place > first and (place - first + 1) * len(window.targets) > TOKENS_AT_ONCE:
+        if place > first and (place - first + 1) * len(window.targets) > tokens:
             yield windows[first:place]
             first = place
     yield windows[first:]

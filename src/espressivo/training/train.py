@@ -310,7 +310,17 @@ class Trainer:
 @contextmanager
 def drawing(device: torch.device, *key: int) -> Iterator[None]:
     """Let torch draw from a stream of its own for this key, leaving the caller's alone."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # torch
+        place = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[place])
+    before = [generator.get_state() for generator in generators]
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state_before in zip(generators, before, strict=True):
+            generator.set_state(state_before)
