@@ -26,8 +26,11 @@ def rows(
     block: int = BLOCK,
 ) -> Float[Tensor, "b h i d"]:
     """Attend as `reference` does, never holding more than `block` rows of logits."""
-    out: Tensor = _Rows.apply(q, k, v, table, block)  # type: ignore[no-untyped-call]  # torch
-    return out
+    wide = torch.promote_types(q.dtype, torch.float32)  # 16 bits are too few for a softmax
+    with torch.autocast(q.device.type, enabled=False):
+        inputs = [x.to(wide) for x in (q, k, v, table)]
+        out: Tensor = _Rows.apply(*inputs, block)  # type: ignore[no-untyped-call]  # torch
+    return out.to(q.dtype)
 
 
 def _blocks(queries: int, keys: int, block: int) -> list[tuple[int, int, int]]:
@@ -54,16 +57,14 @@ def _unskew(by_key: Tensor) -> Tensor:
     """Put gradients by key, zero in the future, where they came from: by distance."""
     *lead, i, j = by_key.shape
     flat = by_key.new_zeros(*lead, i * j)
-    flat[..., i - 1 : i - 1 + i * (j - 1)].unflatten(-1, (i, j - 1)).copy_(by_key[..., :-1])
+    flat[..., i - 1 : i - 1 + i * (j - 1)].view(*lead, i, j - 1).copy_(by_key[..., :-1])
     flat[..., -1] = by_key[..., -1, -1]
-    return flat.unflatten(-1, (i, j))
+    return flat.view(by_key.shape)
 
 
 class _Rows(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, block: int
-    ) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, block: int) -> Tensor:
         out, norm = torch.empty_like(q), q.new_empty(q.shape[:3])
         for a, b, seen in _blocks(q.shape[2], k.shape[2], block):
             logits = _logits(q[:, :, a:b], k[:, :, :seen], table)
