@@ -103,8 +103,9 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - before
 
 
-def speed(system: Ours | MidiTok, files: list[Path], parsed: list[Performance]) -> dict[str, Any]:
-    tokens = [system.encode(path) for path in files]
+def speed(
+    system: Ours | MidiTok, files: list[Path], parsed: list[Performance], tokens: list[Any]
+) -> dict[str, Any]:
     seconds = [cpu_seconds(lambda: [system.encode(p) for p in files]) for _ in range(PASSES)]
     median, total = statistics.median(seconds), sum(map(count, tokens))
     result = {
@@ -141,13 +142,13 @@ def counterparts(played: Notes, heard: Notes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fidelity(
-    system: Ours | MidiTok, files: list[Path], parsed: list[Performance]
+    system: Ours | MidiTok, parsed: list[Performance], tokens: list[Any]
 ) -> dict[str, float]:
     onset, ending, velocity, notes = [], [], [], 0
-    for path, performance in zip(files, parsed, strict=True):
+    for said, performance in zip(tokens, parsed, strict=True):
         rows = performance.notes
         played = rows["onset"], rows["pitch"].astype(int), rows["velocity"].astype(int)
-        heard = system.decode(system.encode(path))
+        heard = system.decode(said)
         ours, theirs = counterparts(played, heard)
         error = 1000 * np.abs(played[0][ours] - heard[0][theirs])
         onset.append(error)
@@ -161,6 +162,16 @@ def fidelity(
         "onset_ms_at_the_end": float(np.concatenate(ending).mean()),
         "velocity_mean": float(np.concatenate(velocity).mean()),
         "notes_lost_percent": 100 * (1 - len(errors) / notes),
+    }
+
+
+def measure(system: Ours | MidiTok, files: list[Path], parsed: list[Performance]) -> dict[str, Any]:
+    tokens = [system.encode(path) for path in files]
+    return {
+        "name": system.name,
+        **speed(system, files, parsed, tokens),
+        **fidelity(system, parsed, tokens),
+        **system.settings,
     }
 
 
@@ -220,11 +231,7 @@ def main() -> None:
     ]
     results = []
     for pair in pairs:
-        measured = [
-            {"name": s.name, **speed(s, files, parsed), **fidelity(s, files, parsed), **s.settings}
-            for s in pair
-            if s is not None
-        ]
+        measured = [measure(system, files, parsed) for system in pair if system is not None]
         if len(measured) == 2:
             ours, theirs = (m["files_per_second"] for m in measured)
             measured[0]["times_miditok"] = ours / theirs
