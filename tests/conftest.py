@@ -1,10 +1,20 @@
 import json
 import os
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+if find_spec("torch"):  # every shape a model's signature promises is checked while tests run
+    from jaxtyping import install_import_hook
+
+    install_import_hook("espressivo.models", "beartype.beartype")
+
+# The networks of the tests are tiny: more threads would only wait for each other.
+for library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class State(Protocol):
     """What a model remembers of the tokens it has read; opaque to callers."""
 
     length: int
 
-    def fork(self, count: int) -> Self:
+    def fork(self, count: int) -> State:
         """Give `count` independent copies, batch entry by batch entry."""
         ...
 
-    def detach(self) -> Self:
+    def detach(self) -> State:
         """Give the same memory with its gradient history cut off."""
         ...
 

@@ -26,4 +26,5 @@ def reference(
     relative = torch.einsum("b h i d, h i j d -> b h i j", q, table[:, row])
     relative = relative.masked_fill(distance >= reach, 0.0)
     logits = (q @ k.mT + relative) * q.shape[-1] ** -0.5
-    return logits.masked_fill(distance < 0, -torch.inf).softmax(-1) @ v
+    heard: Tensor = logits.masked_fill(distance < 0, -torch.inf).softmax(-1) @ v
+    return heard

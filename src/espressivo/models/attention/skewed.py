@@ -31,4 +31,5 @@ def skewed(
     by_distance = F.pad(q @ near.mT, (j - near.shape[1], 0))
     logits = (q @ k.mT + skew(by_distance)) * q.shape[-1] ** -0.5
     future = torch.ones(i, j, dtype=torch.bool, device=q.device).triu(j - i + 1)
-    return logits.masked_fill(future, -torch.inf).softmax(-1) @ v
+    heard: Tensor = logits.masked_fill(future, -torch.inf).softmax(-1) @ v
+    return heard

@@ -1,0 +1,37 @@
+"""Small networks of every kind, for the laws."""
+
+import torch
+
+from espressivo import models
+from espressivo.configs import LstmConfig, ModelConfig, TransformerConfig
+
+VOCABULARY = 40
+
+SMALL: dict[str, ModelConfig] = {
+    "lstm": LstmConfig(layers=2, width=16),
+    "transformer": TransformerConfig(
+        layers=2, width=16, attention=24, feed_forward=32, heads=3, reach=64, context=64
+    ),
+    "transformer with a short reach": TransformerConfig(
+        layers=2, width=16, attention=24, feed_forward=32, heads=3, reach=5, context=64
+    ),
+    "transformer without sinusoids": TransformerConfig(
+        layers=1, width=16, attention=16, feed_forward=32, heads=2, reach=7, context=64,
+        sinusoids=False,
+    ),
+}  # fmt: skip
+
+
+def lively(config: ModelConfig, vocabulary: int = VOCABULARY) -> models.Model:
+    """A model in which no parameter keeps a first value that could hide a mistake."""
+    torch.manual_seed(1)
+    model = models.build(config, vocabulary).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return model
+
+
+def some_tokens(batch: int, time: int, vocabulary: int = VOCABULARY) -> torch.Tensor:
+    """Tokens drawn evenly, the same ones every time."""
+    return torch.randint(vocabulary, (batch, time), generator=torch.Generator().manual_seed(2))
