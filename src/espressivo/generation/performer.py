@@ -144,7 +144,7 @@ class Playing:
                     allowed[take] = keyboard.allowed()
                     uniform[take] = self._streams[take].random()
                     eagerness[take] = keyboard.eagerness
-            closing = eagerness if eagerness.min() < 1 else None
+            closing = eagerness if min(eagerness.tolist()) < 1 else None
             tokens = draw(sampler.weights(logits, allowed, heat, closing), uniform)
             if loops is not None:
                 heat = loops.hear(history.last(LONGEST_PERIOD), tokens)

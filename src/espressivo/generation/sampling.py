@@ -45,9 +45,9 @@ class Sampling:
     """How freely to choose, and what never to do whatever the model wants.
 
     Temperatures divide logits: 1.0 plays as the model learnt, 0 always takes the likeliest event;
-    those left None follow `temperature`. `top_k` keeps the k likeliest ids (and those as likely as
-    the last of them), `top_p` the smallest set of ids that holds this share of the probability,
-    `min_p` the ids at least this fraction as likely as the likeliest.
+    those left None follow `temperature`. `top_k` keeps the k likeliest ids, `top_p` the smallest
+    set of ids that holds this share of the probability (both also what is as likely as the last
+    of them), `min_p` the ids at least this fraction as likely as the likeliest.
 
     `longest_note` ends keys held longer (seconds; Magenta cuts at 5), `longest_silence` is the
     longest time in seconds without any key down, `densest_second` the most onsets within any one
@@ -65,7 +65,7 @@ class Sampling:
     min_p: float | None = None
     longest_note: float | None = 10.0
     longest_silence: float | None = 3.0
-    densest_second: int | None = 80
+    densest_second: int | None = 100
     break_loops: bool = True
 
     def __post_init__(self) -> None:
@@ -150,7 +150,7 @@ class Sampler:
     def _tempered(self, x: Weights) -> Weights:
         """Apply the temperatures to logits whose largest is 0."""
         temperature = self._temperature
-        weights: Weights = np.exp(x / temperature)
+        weights: Weights = np.exp(x if temperature == 1 else x / temperature)
         for ids, own in self._own:
             inner = x[:, ids]
             inner = np.exp((inner - np.maximum(inner.max(axis=1, keepdims=True), -1e300)) / own)
@@ -171,11 +171,10 @@ class Sampler:
             least = np.partition(weights, place, axis=1)[:, place, None]
             weights[weights < least] = 0
         if sampling.top_p is not None and sampling.top_p < 1:
-            order = np.argsort(-weights, axis=1, kind="stable")
-            falling = np.take_along_axis(weights, order, axis=1)
-            before = np.cumsum(falling, axis=1) - falling
-            falling[before >= sampling.top_p * falling.sum(axis=1, keepdims=True)] = 0
-            np.put_along_axis(weights, order, falling, axis=1)
+            rising = np.sort(weights, axis=1)
+            share = np.add.accumulate(rising, axis=1)
+            first = (share > (1 - max(sampling.top_p, 1e-9)) * share[:, -1:]).argmax(axis=1)
+            weights[weights < np.take_along_axis(rising, first[:, None], axis=1)] = 0
         if sampling.min_p is not None:
             weights[weights < sampling.min_p * weights.max(axis=1, keepdims=True)] = 0
 
