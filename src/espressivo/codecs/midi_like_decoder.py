@@ -154,10 +154,13 @@ class MidiLikeDecoder:
 
     def _allow_before_onsets(self, mask: NDArray[np.bool_]) -> None:
         """Mark the pedal, unless moved already, and what may be released in this step."""
-        first = self._ids["note_off"].start - self.codec.lowest
-        after = self._released if self._ordered else (-1, -1)
-        for pitch, onset in self._sounding.items():
-            mask[first + pitch] = (onset, pitch) > after
+        offs = mask[self._ids["note_off"]]
+        np.logical_not(self._up, out=offs)
+        if self._ordered:
+            for pitch, onset in self._sounding.items():  # earliest first
+                if onset > self._released[0]:
+                    break
+                offs[pitch - self.codec.lowest] = (onset, pitch) > self._released
         pedal = self._ids["pedal"]
         if pedal.stop > pedal.start and not self._pedalled and self._released == (-1, -1):
             mask[pedal.start + (not self._pedal)] = True
