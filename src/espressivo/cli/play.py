@@ -64,6 +64,8 @@ def _play(options: Options, performer: Performer, prompt: Prompt) -> int:
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     playing = performer.perform(prompt, sampling, seed, options.takes)
     broken_off = _listen(playing, prompt.mark + options.seconds)
+    if broken_off and not any(keyboard.tokens for keyboard in playing.keyboards):
+        raise KeyboardInterrupt
     recordings = record(interrupted(playing), _files(options))
     facts = {"model": performer.model, "seed": seed, "again": _again(options, performer, seed)}
     _report(options, recordings, facts)

@@ -53,7 +53,8 @@ class Line:
 
     def __init__(self) -> None:
         """Show nothing yet."""
-        self._rewriting, self._written, self._last = sys.stderr.isatty(), False, 0.0
+        self._rewriting, self._written = sys.stderr.isatty(), False
+        self._last = time.monotonic()
 
     def show(self, words: str, *, lasting: bool = False) -> None:
         """Show how far it is; a `lasting` line stays on the screen."""
