@@ -82,9 +82,9 @@ def check_tokens(tokens: Tokens, state: State, dimensions: int, vocabulary_size:
         raise ValueError(f"token {wrong} is outside the vocabulary 0 to {vocabulary_size - 1}")
 
 
-def check_room(length: int, count: int, context: int) -> None:
+def check_room(length: int, count: int, context: int | None) -> None:
     """Refuse to read `count` tokens more than fit behind `length`."""
-    if length + count > context:
+    if context is not None and length + count > context:
         raise ValueError(
             f"{length} tokens read and {count} to come are more than the context of {context}; "
             f"start a new state from the last {context // 2}"

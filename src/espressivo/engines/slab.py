@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
-Arrays = dict[str, NDArray[np.floating]]
-
 ALIGNMENT = 16
 """Every array starts at a multiple of this many numbers: one cache line."""
 
 
-def slab(arrays: Arrays) -> dict[str, Matrix]:
+def slab(arrays: Mapping[str, NDArray[np.floating]]) -> dict[str, Matrix]:
     """Copy arrays into one float32 buffer, one behind the other, and give back views of it.
 
     The system gives large buffers large pages, which are read faster than small ones.

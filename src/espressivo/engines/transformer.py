@@ -79,7 +79,7 @@ class Room:
         self.scaled = self.normal[:, :width]
         self.projected = ones(batch, 3 * config.attention)
         self.split = self.projected.reshape(batch, 3, heads, -1).swapaxes(0, 1)  # 3 b h d
-        self.logits = ones(heads, batch, config.context)
+        self.logits = np.empty(heads * batch * config.context, np.float32)
         self.relative, self.peak = np.empty_like(self.logits), ones(heads, batch, 1)
         self.heard, self.added = ones(batch, config.attention), ones(batch, width)
         self.by_head = self.heard.reshape(batch, heads, -1)
@@ -186,19 +186,24 @@ def _normal_once(room: Room) -> None:
     np.divide(room.stream, np.sqrt(room.spread, out=room.spread), out=room.scaled)
 
 
+def _shaped(room: Logits, shape: tuple[int, ...]) -> Logits:
+    """Give the beginning of some room as a contiguous array."""
+    return room[: math.prod(shape)].reshape(shape)
+
+
 def _attend_once(layer: Layer, cache: Logits, now: int, room: Room) -> None:
     """Add to the stream what the newest token hears of all, and remember it."""
     _normal_once(room)
     np.matmul(room.normal, layer.inputs, out=room.projected)
     q, cache[..., now] = room.split[0], room.split[1:]  # b h d
     keys, values = cache[0, ..., : now + 1], cache[1, ..., : now + 1]  # b h d j
-    logits = room.logits[..., : now + 1]  # h b j
+    logits = _shaped(room.logits, (*room.peak.shape[:2], now + 1))  # h b j
     by_sequence = logits.swapaxes(0, 1)
     np.matmul(q[:, :, None], keys, out=by_sequence[:, :, None])
     near = min(now + 1, layer.distances.shape[-1])
     distances = layer.distances[..., layer.distances.shape[-1] - near :]
-    relative = np.matmul(q.swapaxes(0, 1), distances, out=room.relative[..., :near])
-    logits[..., now + 1 - near :] += relative
+    relative = _shaped(room.relative, (*room.peak.shape[:2], near))
+    logits[..., now + 1 - near :] += np.matmul(q.swapaxes(0, 1), distances, out=relative)
     logits -= np.maximum.reduce(logits, axis=-1, keepdims=True, out=room.peak)
     np.exp(logits, out=logits)
     np.matmul(values, by_sequence[..., None], out=room.by_head[..., None])

@@ -21,7 +21,6 @@ from espressivo.configs import TransformerConfig
 from espressivo.engines.engine import Weights
 from espressivo.engines.slab import Matrix, slab
 
-
 ONES = 16
 """Inputs of `contract` beyond the hidden ones: a one, and zeros that keep its rows aligned."""
 
@@ -46,11 +45,11 @@ class Layout:
     output: Matrix  # w+1 v
 
 
-def lay_out(config: TransformerConfig, weights: Weights) -> Layout:
+def lay_out(config: TransformerConfig, given: Weights) -> Layout:
     """Rearrange the weights of `espressivo.models.MusicTransformer`, in float32."""
-    weights = {name: weight.astype(np.float32) for name, weight in weights.items()}
+    weights = {name: weight.astype(np.float32) for name, weight in given.items()}
     root = np.float32(config.width**0.5)
-    arrays: Weights = {"embedding": _centred(weights["embedding.weight"])}
+    arrays: dict[str, Matrix] = {"embedding": _centred(weights["embedding.weight"])}
     for layer in range(config.layers):
         path = f"layers.{layer}."
         inputs = _normalised(weights, path + "attention_norm", path + "attention.inputs")
@@ -79,11 +78,11 @@ def _centred(rows: Matrix) -> Matrix:
     return centred
 
 
-def _normalised(weights: Weights, norm: str, linear: str) -> Matrix:
+def _normalised(weights: dict[str, Matrix], norm: str, linear: str) -> Matrix:
     """Give a matrix [in + 1, out] that takes a stream scaled to length one, and a one."""
     weight, gain = weights[f"{linear}.weight"], weights[f"{norm}.weight"]
-    bias = weight @ weights[f"{norm}.bias"]
+    bias: Matrix = weight @ weights[f"{norm}.bias"]
     if f"{linear}.bias" in weights:
-        bias = bias + weights[f"{linear}.bias"]
+        bias += weights[f"{linear}.bias"]
     matrix: Matrix = (weight * gain).T * np.float32(len(gain) ** 0.5)
     return np.concatenate([matrix, bias[None]])

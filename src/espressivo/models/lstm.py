@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,8 +24,12 @@ class LstmState:
 
     def fork(self, count: int) -> LstmState:
         """Give `count` independent copies of every batch entry."""
-        hidden, cell = (x.repeat_interleave(count, 1) for x in (self.hidden, self.cell))
-        return LstmState(hidden, cell, self.length)
+        rows = torch.arange(self.hidden.shape[1], device=self.hidden.device)
+        return self.select(rows.repeat_interleave(count))
+
+    def select(self, rows: Int[Tensor, " n"]) -> LstmState:
+        """Give independent copies of some batch entries."""
+        return LstmState(self.hidden[:, rows], self.cell[:, rows], self.length)
 
     def detach(self) -> LstmState:
         """Cut off the gradient history, keep the values."""
@@ -41,7 +46,8 @@ class Lstm(Model):
         hundred steps on the plateau of predicting frequencies.
         """
         super().__init__()
-        self.config, self.vocabulary_size = config, vocabulary_size
+        self.config: LstmConfig = config
+        self.vocabulary_size = vocabulary_size
         between = config.dropout if config.layers > 1 else 0.0
         self.lstm = nn.LSTM(
             vocabulary_size, config.width, config.layers, batch_first=True, dropout=between
@@ -60,7 +66,7 @@ class Lstm(Model):
                 if name.startswith("bias_ih"):  # the forget gate starts open: BasicLSTMCell
                     parameter.data[self.config.width : 2 * self.config.width] = 1.0
         # One of the inputs is on at a time: its column is all that a cell hears of the event.
-        nn.init.normal_(self.lstm.weight_ih_l0, std=0.5)
+        nn.init.normal_(self.lstm.get_parameter("weight_ih_l0"), std=0.5)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 

@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from espressivo.configs import ModelConfig
+
 
 @runtime_checkable
 class State(Protocol):
@@ -16,6 +18,10 @@ class State(Protocol):
 
     def fork(self, count: int) -> State:
         """Give `count` independent copies, batch entry by batch entry."""
+        ...
+
+    def select(self, rows: Int[Tensor, " n"]) -> State:
+        """Give independent copies of the batch entries `rows`, in that order."""
         ...
 
     def detach(self) -> State:
@@ -30,6 +36,7 @@ class Model(nn.Module):
     gives the same logits.
     """
 
+    config: ModelConfig
     vocabulary_size: int
 
     def start(self, batch: int) -> State:

@@ -29,9 +29,12 @@ class TransformerState:
 
     def fork(self, count: int) -> TransformerState:
         """Give `count` independent copies of every batch entry."""
-        keys, values = (
-            [x.repeat_interleave(count, 0) for x in cache] for cache in (self.keys, self.values)
-        )
+        rows = torch.arange(len(self.keys[0]), device=self.keys[0].device)
+        return self.select(rows.repeat_interleave(count))
+
+    def select(self, rows: Int[Tensor, " n"]) -> TransformerState:
+        """Give independent copies of some batch entries."""
+        keys, values = ([x[rows] for x in cache] for cache in (self.keys, self.values))
         return TransformerState(keys, values, self.length)
 
     def detach(self) -> TransformerState:
@@ -109,7 +112,8 @@ class MusicTransformer(Model):
         super().__init__()
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r} is none of {', '.join(BACKENDS)}")
-        self.config, self.vocabulary_size = config, vocabulary_size
+        self.config: TransformerConfig = config
+        self.vocabulary_size = vocabulary_size
         self.embedding = nn.Embedding(vocabulary_size, config.width)
         layers = [Layer(config, BACKENDS[backend]) for _ in range(config.layers)]
         self.layers = nn.ModuleList(layers)

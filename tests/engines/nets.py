@@ -1,0 +1,76 @@
+"""Small networks with random weights, made without torch."""
+
+import numpy as np
+
+from espressivo import engines
+from espressivo.configs import LstmConfig, ModelConfig, TransformerConfig
+
+VOCABULARY = 40
+
+
+def transformer(**changes) -> TransformerConfig:
+    small = {"layers": 2, "width": 16, "attention": 24, "feed_forward": 32, "heads": 3}
+    return TransformerConfig(**small | {"reach": 400, "context": 400} | changes)
+
+
+SMALL: dict[str, ModelConfig] = {
+    "lstm": LstmConfig(layers=3, width=16),
+    "lstm of one layer": LstmConfig(layers=1, width=16),
+    "transformer": transformer(),
+    "transformer with a short reach": transformer(reach=5, sinusoids=False),
+    "transformer with a long reach": transformer(reach=600, width=24),
+}
+
+
+def shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a checkpoint's tensors; a test compares them with the models'."""
+    if isinstance(config, LstmConfig):
+        width = config.width
+        stack = {}
+        for layer in range(config.layers):
+            stack |= {
+                f"lstm.weight_ih_l{layer}": (4 * width, width if layer else vocabulary),
+                f"lstm.weight_hh_l{layer}": (4 * width, width),
+                f"lstm.bias_ih_l{layer}": (4 * width,),
+                f"lstm.bias_hh_l{layer}": (4 * width,),
+            }
+        return stack | {"output.weight": (vocabulary, width), "output.bias": (vocabulary,)}
+    width, attention, hidden = config.width, config.attention, config.feed_forward
+    one = {
+        "attention_norm.weight": (width,),
+        "attention_norm.bias": (width,),
+        "attention.inputs.weight": (3 * attention, width),
+        "attention.output.weight": (width, attention),
+        "attention.distances": (config.heads, config.reach, attention // config.heads),
+        "forward_norm.weight": (width,),
+        "forward_norm.bias": (width,),
+        "expand.weight": (hidden, width),
+        "expand.bias": (hidden,),
+        "contract.weight": (width, hidden),
+        "contract.bias": (width,),
+    }
+    ends = {
+        "embedding.weight": (vocabulary, width),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+        "output.weight": (vocabulary, width),
+        "output.bias": (vocabulary,),
+    }
+    layers = range(config.layers)
+    return ends | {f"layers.{n}.{name}": shape for n in layers for name, shape in one.items()}
+
+
+def weights(config: ModelConfig, dtype=np.float32) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    drawn = {
+        name: 0.4 * rng.standard_normal(shape) for name, shape in shapes(config, VOCABULARY).items()
+    }
+    return {name: weight.astype(dtype) for name, weight in drawn.items()}
+
+
+def engine(config: ModelConfig) -> engines.Engine:
+    return engines.build(config, weights(config))
+
+
+def some_tokens(batch: int, time: int) -> np.ndarray:
+    return np.random.default_rng(4).integers(VOCABULARY, size=(batch, time))
