@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espressivo.codecs import CODECS
+from espressivo.codecs import CODECS, MidiLike
 from espressivo.generation import Performer, Sampling, unconditional
 from espressivo.performance import SUSTAIN, Performance
 from tests.generation.players import EVERY, Stubborn, table_player, wanting
 
+CODEC_OR_VARIANT = st.sampled_from([*EVERY, MidiLike(ties="played"), MidiLike(max_shift=7)])
 TEMPERATURES = st.one_of(st.just(0.0), st.floats(0.01, 100))
 
 
@@ -71,7 +72,7 @@ def longest_gap(performance):
 
 @settings(max_examples=40)
 @given(
-    codec=st.sampled_from(EVERY),
+    codec=CODEC_OR_VARIANT,
     scale=st.sampled_from([0.0, 1.0, 3.0, 30.0, 1e30]),
     sampling=samplings(),
     seconds=st.one_of(st.floats(0.011, 0.5), st.floats(0.5, 2.0)),
@@ -95,7 +96,7 @@ def test_no_note_hangs_no_release_is_an_orphan_and_the_pedal_is_up(
 
 @settings(max_examples=20)
 @given(
-    codec=st.sampled_from(EVERY),
+    codec=st.sampled_from([*EVERY, MidiLike(max_shift=7)]),
     scale=st.sampled_from([1.0, 3.0, 10.0]),
     temperature=st.floats(0.5, 2),
     seed=st.integers(0, 1000),

@@ -10,9 +10,9 @@ The decoder of the codec knows the grammar: no release of a key that is up, no k
 - The close. In the last `RING` seconds (1.5, or a quarter of a short performance) nothing new is
   struck: the last chord, the keys struck last that still sound, rings until the very end, where
   it is released together with the pedal; other keys may be released before. In the `FADE`
-  seconds before (2.5, or a quarter), onsets become rarer: the probability of striking falls in
-  a straight line from what the model wants to zero. Should nothing sound when ringing begins, one
-  last chord is asked for.
+  seconds before (2.5, or a quarter), onsets become rarer: while anything sounds, what a strike
+  weighs in the draw falls in a straight line from what the model wants to nothing. Should no key
+  be down when ringing begins, one last chord is asked for.
 - In a continuation nothing happens between the last event of the primer and the mark.
 """
 
@@ -44,8 +44,8 @@ class Keyboard:
         vocabulary = prompt.codec.vocabulary
         self._decoder = prompt.codec.decoder()
         ids = {k: vocabulary.ids(k) for k in ("note_on", "note_off", "shift", "velocity", "pedal")}
-        self._on, self._velocity, self._pedal = (
-            slice(ids[k].start, ids[k].stop) for k in ("note_on", "velocity", "pedal")
+        self._on, self._velocity = (
+            slice(ids[k].start, ids[k].stop) for k in ("note_on", "velocity")
         )
         self._shift, self._shift_end = ids["shift"].start, ids["shift"].stop
         lowest = vocabulary.kinds["note_off"].start

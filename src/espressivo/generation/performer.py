@@ -25,9 +25,7 @@ class Performer:
     `model` and `digest` name the checkpoint in the provenance of what is played.
     """
 
-    def __init__(
-        self, engine: Engine, codec: Codec, *, model: str = "", digest: str = ""
-    ) -> None:
+    def __init__(self, engine: Engine, codec: Codec, *, model: str = "", digest: str = "") -> None:
         """Join an engine with its codec."""
         if engine.vocabulary_size != len(codec.vocabulary):
             raise ConfigError(
@@ -59,9 +57,7 @@ class Performer:
         """Play several takes as one batch; see `perform` for what a seed promises."""
         return self.perform(prompt, sampling, seed, count).takes()
 
-    def perform(
-        self, prompt: Prompt, sampling: Sampling, seed: int, count: int = 1
-    ) -> Playing:
+    def perform(self, prompt: Prompt, sampling: Sampling, seed: int, count: int = 1) -> Playing:
         """Begin `count` takes as one batch: an iterator of events that ends in takes.
 
         Take i draws from a random stream of its own, made of (seed, i) alone. Alone or among

@@ -43,9 +43,7 @@ def replay(
     return playing.take(provenance.take)
 
 
-def _prompt(
-    provenance: Provenance, checkpoint: Checkpoint, primer: Performance | None
-) -> Prompt:
+def _prompt(provenance: Provenance, checkpoint: Checkpoint, primer: Performance | None) -> Prompt:
     codec = checkpoint.codec
     if provenance.task == "unconditional":
         return unconditional(codec, provenance.seconds)

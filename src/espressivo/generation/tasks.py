@@ -133,9 +133,7 @@ def _events(codec: Codec, tokens: NDArray[np.int64]) -> list[Event]:
     return [event for token in tokens.tolist() for event in decoder.push(token)]
 
 
-def _as_played(
-    codec: Codec, heard: list[Event], primer: Performance, mark: float
-) -> list[Event]:
+def _as_played(codec: Codec, heard: list[Event], primer: Performance, mark: float) -> list[Event]:
     """Give the events a codec heard their exact times back, and the pedals as they moved."""
     onsets = [event for event in heard if event.kind == "on"]
     notes = _originals(codec, onsets, primer)
