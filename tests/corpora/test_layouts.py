@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 
 import pytest
 
@@ -173,6 +174,20 @@ def test_a_table_that_says_nothing_is_an_error(tmp_path, content, message):
 )
 def test_names_tell_the_work(path, work):
     assert composition_of(path, path.count("/")) == work
+
+
+def test_a_few_pieces_in_deep_folders_are_works_of_their_own(tmp_path):
+    files = {f"chopin/ballades/{n}.mid": content for n, content in enumerate(FILES[:5])}
+    corpus = prepared(folder_of(tmp_path / "in", files), tmp_path / "out")
+    assert {p.split for p in corpus.pieces} == {"train", "validation", "test"}
+
+
+def test_a_name_that_is_no_text_is_a_name(tmp_path):
+    folder = folder_of(tmp_path / "in", {os.fsdecode(b"\xff.mid"): FILES[0], "b.mid": b"?"})
+    folder_of(folder, {os.fsdecode(b"\xfe.mid"): b""})
+    corpus = prepared(folder, tmp_path / "out")
+    assert [p.path for p in corpus.pieces] == [os.fsdecode(b"\xff.mid")]
+    assert r"\udcfe.mid: empty" in (tmp_path / "out" / "report.txt").read_text()
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):

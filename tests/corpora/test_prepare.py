@@ -46,7 +46,7 @@ def _flipped(raw: bytes, seed: int) -> bytes:
     return bytes(changed)
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.lists(damaged(), min_size=1, max_size=6))
 def test_every_file_ends_in_exactly_one_place(contents):
     with tempfile.TemporaryDirectory() as folder:

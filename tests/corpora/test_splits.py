@@ -1,6 +1,6 @@
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espressivo.corpora import SPLITS
@@ -17,22 +17,22 @@ def works(count, split=""):
     return [Trace(f"work {n}", f"content {n}", f"exact {n}", split) for n in range(count)]
 
 
-def in_few(count):
-    return Counter(assign(works(count)))
+@given(st.sets(st.text(max_size=3), max_size=8))
+def test_few_works_fill_as_many_splits_as_they_can(names):
+    found = Counter(assign([Trace(name, name, name, "") for name in sorted(names)]))
+    assert set(found) == set(SPLITS[: len(names)])
 
 
-def test_few_works_fill_as_many_splits_as_they_can():
-    assert in_few(0) == {}
-    assert in_few(1) == {"train": 1}
-    assert in_few(2) == {"train": 1, "validation": 1}
-    for count in range(3, 40):
-        found = in_few(count)
-        assert set(found) == set(SPLITS)
-        assert found["train"] >= count / 3
+@given(st.sets(st.text(max_size=3), max_size=8), st.sampled_from(SPLITS))
+def test_what_a_table_leaves_open_fills_the_other_splits(names, split):
+    traces = [Trace(f"-{name}", f"-{name}", name, "") for name in sorted(names)]
+    found = Counter(assign([*works(2, split), *traces]))
+    assert {"train", split} & set(found) == ({"train", split} if names else {split})
+    assert len(found) == min(len(names) + 1, 3)
 
 
 def test_many_works_are_kept_back_in_tenths():
-    found = in_few(5000)
+    found = Counter(assign(works(5000)))
     assert 450 < found["validation"] < 550
     assert 450 < found["test"] < 550
 
@@ -47,6 +47,7 @@ def test_order_changes_nothing():
     assert assign(traces[::-1]) == assign(traces)[::-1]
 
 
+@settings(max_examples=40)
 @given(TRACES)
 def test_a_table_is_followed_and_the_rest_lies_with_its_work(traces):
     splits = assign(traces)

@@ -35,7 +35,7 @@ def is_stretch_of(part, whole):
 def test_a_window_is_a_stretch_of_the_tokens_of_its_piece(corpus, name, length):
     codec = CODECS[name]
     windows = TrainingWindows(corpus, codec, length, seed=1, augmentation=NO_AUGMENTATION)
-    for index in range(12):
+    for index in range(6):
         piece, first, _ = windows._place(index)
         tokens = codec.encode(corpus.performance(piece))
         window = windows.sample(index)
@@ -49,7 +49,7 @@ def test_a_window_is_a_stretch_of_the_tokens_of_its_piece(corpus, name, length):
             assert heard[-1] == tokens[-1]  # only the end of a piece cuts a window short
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(every_codec(), performances(tracks=1, drums=False), st.data())
 def test_what_is_settled_of_an_excerpt_is_what_the_piece_says(codec, performance, data):
     piece = performance.trimmed()
@@ -114,7 +114,7 @@ def test_augmentation_draws_every_transposition_and_tempo(corpus):
     assert drawn == {(s, f) for s in range(-3, 4) for f in (0.95, 0.975, 1.0, 1.025, 1.05)}
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     performances(tracks=1, drums=False).filter(len),
     st.integers(-30, 30),

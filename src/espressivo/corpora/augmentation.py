@@ -20,16 +20,18 @@ class Change(NamedTuple):
 
     def __call__(self, notes: Array, controls: Array) -> Performance:
         """Vary what one piano played; notes that leave 0..127 are dropped, velocities clipped."""
-        if self == Change():
-            return Performance(notes, controls)
         notes, controls = notes.copy(), controls.copy()
-        for times in (notes["onset"], notes["offset"], controls["time"]):
-            times *= self.factor
-        pitch = notes["pitch"].astype(np.int64) + self.semitones
-        notes["pitch"] = pitch
-        notes["velocity"] = np.clip(notes["velocity"].astype(np.int64) + self.louder, 1, 127)
-        kept = (pitch >= 0) & (pitch <= 127) & (notes["offset"] > notes["onset"])
-        return Performance(notes if kept.all() else notes[kept], controls)
+        if self.factor != 1.0:
+            for times in (notes["onset"], notes["offset"], controls["time"]):
+                times *= self.factor
+            notes = notes[notes["offset"] > notes["onset"]]
+        if self.semitones:
+            pitch = notes["pitch"].astype(np.int64) + self.semitones
+            notes["pitch"] = pitch
+            notes = notes[(pitch >= 0) & (pitch <= 127)]
+        if self.louder:
+            notes["velocity"] = np.clip(notes["velocity"].astype(int) + self.louder, 1, 127)
+        return Performance(notes, controls)
 
 
 @dataclass(frozen=True, kw_only=True)

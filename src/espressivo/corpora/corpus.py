@@ -26,7 +26,7 @@ from espressivo.performance import CONTROL, NOTE, Performance
 FORMAT = 1
 SPLITS = ("train", "validation", "test")
 
-_OPEN = 128
+_OPEN = 384
 """Arrays kept open; each costs a file descriptor, of which a process has about a thousand."""
 
 

@@ -80,6 +80,8 @@ def entries(roots: Sequence[Path], licence: str, table: Table | None = None) -> 
     if not found:
         named = ", ".join(str(root) for root in roots)
         raise CorpusError(f"{named}: no MIDI file (.mid, .midi, .kar) in there")
+    if len({entry.composition for entry in found}) < len(SPLITS):
+        found = [_on_its_own(entry) for entry in found]
     found.sort(key=lambda entry: os.fsencode(entry.path))
     for one, other in pairwise(found):
         if one.path == other.path:
@@ -128,14 +130,25 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
 
     for folder, subfolders, names in os.walk(root, onerror=fail):
         subfolders.sort()
-        yield folder, sorted(n for n in names if (Path(folder) / n).is_file())
+        try:
+            yield folder, sorted(n for n in names if (Path(folder) / n).is_file())
+        except OSError as error:
+            fail(error)
+
+
+def _on_its_own(entry: Entry) -> Entry:
+    """Take the name of a file for its work where whole folders would leave splits empty."""
+    if entry.composition != composition_of(entry.path, entry.file.count("/")):
+        return entry  # a table knows
+    return entry._replace(composition=composition_of(entry.path, 0))
 
 
 def composition_of(path: str, depth: int) -> str:
     """Guess the work from the name of a file `depth` folders deep.
 
-    Two or more folders deep, as in composer/work/player.mid, the folder is the work. Otherwise it
-    is the name, less what marks takes and copies: "(2)", "copy", "take 3", "v2", "__" and an id.
+    Two or more folders deep, as in composer/work/player.mid, the folder is the work, unless there
+    are fewer such works than splits. Otherwise it is the name, less what marks takes and copies:
+    "(2)", "copy", "take 3", "v2", "__" and an id.
     """
     if depth >= 2:
         return path.rpartition("/")[0].lower()

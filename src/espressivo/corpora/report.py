@@ -52,12 +52,12 @@ class Report:
             f"{self.name}: {self.files:,} files = {self.stored:,} stored "
             f"+ {self.quarantined:,} quarantined",
             "",
-            f"{'split':<12}{'pieces':>9}{'works':>9}{'hours':>9}{'notes':>13}",
+            f"{'split':<12}{'pieces':>9}{'works':>9}{'hours':>9}{'notes':>15}",
         ]
         for split, counts in self.splits.items():
             lines.append(
                 f"{split:<12}{counts['pieces']:>9,}{counts['works']:>9,}"
-                f"{counts['hours']:>9,.1f}{counts['notes']:>13,}"
+                f"{counts['hours']:>9,.1f}{counts['notes']:>15,}"
             )
         lines += ["", "licences: " + ", ".join(f"{k} ({v:,})" for k, v in self.licences.items())]
         for reason, count in self.reasons.items():

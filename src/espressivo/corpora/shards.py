@@ -138,8 +138,12 @@ def _read(job: Job, place: int, entry: Entry) -> tuple[Outcome, Performance | No
         if size != entry.size:
             return _quarantined("changed", f"{entry.size} bytes when planned, {size} now"), None
         performance = one_piano(job.read(file))
-    except (MidiError, OSError) as error:
-        return _quarantined("unreadable", str(error).removeprefix(f"{file}: ")), None
+    except MidiError as error:
+        # Without the path: a corpus is the same wherever its files lay.
+        reason = str(error).removeprefix(f"{file}: ").removeprefix(f"{str(file)!r}: ")
+        return _quarantined("unreadable", reason), None
+    except OSError as error:
+        return _quarantined("unreadable", error.strerror or str(error)), None
     except Exception as error:
         return _quarantined("internal error", f"{type(error).__name__}: {error}"), None
     reason, detail = _unfit(performance)

@@ -88,15 +88,17 @@ def _by_hash(names: dict[int, str], present: set[str]) -> dict[int, str]:
     """Place groups by the hash of their names, then fill splits that would be empty."""
     height = {number: _fraction(name) for number, name in names.items()}
     chosen = {number: _placed(height[number]) for number in names}
-    count = len(names) + len(present)
-    for wanted in SPLITS[:count]:
+    wanted = SPLITS[: len(names) + len(present)]
+    for split in wanted:
         filled = Counter(chosen.values())
-        if wanted in present or filled[wanted] or not filled:
+        spare = [s for s in filled if s not in wanted or s in present or filled[s] > 1]
+        donors = spare or [s for s in filled if split == "train"]
+        if split in present or filled[split] or not donors:
             continue
-        fullest, most = max(filled.items(), key=lambda item: (item[1], item[0]))
-        if most > 1 or fullest in present:
-            mine = [number for number in chosen if chosen[number] == fullest]
-            chosen[min(mine, key=lambda number: (height[number], names[number]))] = wanted
+        # From a split that too few works cannot fill anyway, else from the fullest.
+        donor = max(donors, key=lambda s: (s not in wanted, filled[s], s))
+        mine = [number for number in chosen if chosen[number] == donor]
+        chosen[min(mine, key=lambda number: (height[number], names[number]))] = split
     return chosen
 
 

@@ -32,10 +32,13 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write lines of text, one after another, without holding them all."""
+    """Write lines of text, one after another, without holding them all.
+
+    Names of files that are no text are spelt with backslashes.
+    """
     with whole(path) as file:
         for line in lines:
-            file.write(line.encode("utf-8") + b"\n")
+            file.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def clear_drafts(folder: Path) -> None:
