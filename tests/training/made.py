@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+
 from espressivo.codecs import MidiLike
 from espressivo.configs import LstmConfig, TransformerConfig
 from espressivo.corpora import Corpus, Piece

@@ -107,7 +107,8 @@ def test_other_changes_are_made_when_allowed_but_not_of_the_model(corpus, tmp_pa
     assert [step.learning_rate for step in trainer.steps()] == [1e-3] * 3
     again = train.Trainer(run, corpus, CODEC, LSTM, replace(changed, steps=7))
     assert again.step == 6
-    for model, config in ((replace(LSTM, layers=2), changed), (LSTM, replace(changed, optimizer="muon"))):
+    muon = replace(changed, optimizer="muon")
+    for model, config in ((replace(LSTM, layers=2), changed), (LSTM, muon)):
         with pytest.raises(ConfigError, match="choose another folder"):
             train.Trainer(run, corpus, CODEC, model, config, change=True)
 

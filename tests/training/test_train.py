@@ -99,16 +99,21 @@ def test_a_deadline_that_has_passed_still_saves_one_step(corpus, tmp_path):
     assert checkpoint.load(step.saved).card["step"] == 1
 
 
-@pytest.mark.parametrize("broken", ["weights", "gradient"])
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(broken, corpus, tmp_path):
+def train_and_spoil(run, what):
+    """Train; after step 3 put something that is not finite into it."""
+    for step in run.steps():
+        if step.step == 3 and what == "weights":
+            with torch.no_grad():
+                run.model.output.weight[0, 0] = math.nan
+        elif step.step == 3:
+            run.model.output.weight.register_hook(lambda gradient: gradient * math.inf)
+
+
+@pytest.mark.parametrize("what", ["weights", "gradient"])
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(what, corpus, tmp_path):
     run = trainer(tmp_path, corpus)
     with pytest.raises(TrainingError, match=r"step 4: loss .*step-00000003.*learning_rate"):
-        for step in run.steps():
-            if step.step == 3 and broken == "weights":
-                with torch.no_grad():
-                    run.model.output.weight[0, 0] = math.nan
-            elif step.step == 3:
-                run.model.output.weight.register_hook(lambda gradient: gradient * math.inf)
+        train_and_spoil(run, what)
     again = trainer(tmp_path, corpus)
     assert again.step == 3
     assert all(p.isfinite().all() for p in again.model.parameters())

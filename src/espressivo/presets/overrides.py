@@ -61,7 +61,7 @@ def _put(config: Any, pending: dict[str, Any]) -> Any:
 
 
 def _nearest(key: str, allowed: list[str]) -> str:
-    close = get_close_matches(key, allowed, n=3, cutoff=0.5)
+    close = get_close_matches(key, allowed, n=3, cutoff=0.6)
     close = close or [one for one in allowed if one.endswith("." + key.split(".")[-1])]
     if close:
         return f"did you mean {' or '.join(close)}?"
