@@ -120,6 +120,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_last_one_is_not(corpus, tmp
     trainer = train.Trainer(run, corpus, CODEC, LSTM, SMALL)
     assert trainer.step == 3
     assert trainer.resumed == run / "checkpoints" / "step-00000003"
+    list(trainer.steps())  # and what was damaged is written again
+    assert train.Trainer(run, corpus, CODEC, LSTM, SMALL).step == 6
+    (run / "checkpoints/step-00000006/optimizer.safetensors").write_bytes(b"")
     (run / "checkpoints/step-00000003/manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"step-00000006/optimizer\.safetensors is damaged"):
         train.Trainer(run, corpus, CODEC, LSTM, SMALL)

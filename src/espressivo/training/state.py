@@ -32,7 +32,8 @@ KEEP = 2
 def save(trainer: Trainer) -> Path:
     """Write weights, average, optimisers and position, then drop older checkpoints."""
     path = trainer.run / "checkpoints" / f"step-{trainer.step:08d}"
-    if not path.exists():
+    if not _whole(path):
+        _discard(path)
         checkpoint.save(path, trainer.release(trainer.card), _contents(trainer))
     for old in folders(path.parent, "step-")[:-KEEP]:
         _discard(old)
@@ -43,8 +44,8 @@ def save(trainer: Trainer) -> Path:
 def publish(trainer: Trainer, card: dict[str, Any]) -> None:
     """Write the averaged model as the best so far; an older best goes once the new one stands."""
     path = trainer.run / f"best-{trainer.step:08d}"
-    if not path.exists():
-        checkpoint.save(path, trainer.release(card))
+    _discard(path)  # left by a run that was killed before it saved this step
+    checkpoint.save(path, trainer.release(card))
     for old in folders(trainer.run, "best-"):
         if old != path:
             _discard(old)
@@ -245,6 +246,14 @@ def _optimizer_state(tensors: dict[str, Tensor], prefix: str) -> dict[int, dict[
             number, name = key.removeprefix(prefix).split(".", 1)
             values.setdefault(int(number), {})[name] = tensor
     return values
+
+
+def _whole(path: Path) -> bool:
+    try:
+        checkpoint.verify(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _discard(path: Path) -> None:
