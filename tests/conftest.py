@@ -4,17 +4,22 @@ import socket
 from importlib.util import find_spec
 from pathlib import Path
 
+# The networks of the tests are tiny: more threads would only wait for each other.
+for library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 import hypothesis
+import numpy as np
 import pytest
+
+from espressivo import checkpoint
+from espressivo.codecs import CODECS
+from espressivo.configs import LstmConfig
 
 if find_spec("torch"):  # every shape a model's signature promises is checked while tests run
     from jaxtyping import install_import_hook
 
     install_import_hook("espressivo.models", "beartype.beartype")
-
-# The networks of the tests are tiny: more threads would only wait for each other.
-for library in ("OMP", "OPENBLAS"):
-    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None)
@@ -22,6 +27,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 GOLDEN = Path(__file__).parent / "golden"
 SAMPLES = Path(__file__).parent / "samples"
+CODEC = CODECS["oore2018-pedal"]
 
 
 def pytest_addoption(parser):
@@ -93,3 +99,25 @@ def golden(request):
 def samples():
     """The folder of committed performances."""
     return SAMPLES
+
+
+def random_weights(seed=0, layers=1, width=16):
+    """An LSTM that has learnt nothing."""
+    rng = np.random.default_rng(seed)
+    size = len(CODEC.vocabulary)
+    shapes = {"output.weight": (size, width), "output.bias": (size,)}
+    for layer in range(layers):
+        shapes[f"lstm.weight_ih_l{layer}"] = (4 * width, width if layer else size)
+        shapes[f"lstm.weight_hh_l{layer}"] = (4 * width, width)
+        shapes[f"lstm.bias_ih_l{layer}"] = shapes[f"lstm.bias_hh_l{layer}"] = (4 * width,)
+    return {n: rng.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A checkpoint folder."""
+    path = tmp_path_factory.mktemp("models") / "untaught"
+    card = {"licence": "CC0-1.0", "trained_on": "nothing"}
+    config = LstmConfig(layers=1, width=16)
+    checkpoint.save(path, checkpoint.Checkpoint(random_weights(), config, CODEC, card))
+    return path

@@ -2,37 +2,9 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from espressivo import checkpoint
 from espressivo.cli import main
-from espressivo.codecs import CODECS
-from espressivo.configs import LstmConfig
-
-CODEC = CODECS["oore2018-pedal"]
-
-
-def random_weights(seed=0, layers=1, width=16):
-    """An LSTM that has learnt nothing."""
-    rng = np.random.default_rng(seed)
-    size = len(CODEC.vocabulary)
-    shapes = {"output.weight": (size, width), "output.bias": (size,)}
-    for layer in range(layers):
-        shapes[f"lstm.weight_ih_l{layer}"] = (4 * width, width if layer else size)
-        shapes[f"lstm.weight_hh_l{layer}"] = (4 * width, width)
-        shapes[f"lstm.bias_ih_l{layer}"] = shapes[f"lstm.bias_hh_l{layer}"] = (4 * width,)
-    return {n: rng.normal(0, 0.3, s).astype(np.float32) for n, s in shapes.items()}
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    """A checkpoint folder."""
-    path = tmp_path_factory.mktemp("models") / "untaught"
-    card = {"licence": "CC0-1.0", "trained_on": "nothing"}
-    config = LstmConfig(layers=1, width=16)
-    checkpoint.save(path, checkpoint.Checkpoint(random_weights(), config, CODEC, card))
-    return path
 
 
 @pytest.fixture
