@@ -16,7 +16,7 @@ Written from the code; `pytest tests/test_docs.py --update-golden` writes it ane
 
 def reference() -> str:
     """Give the whole page."""
-    parts = [HEAD, "## Commands", *commands(), "## Codecs", codecs(), "## Presets", *presets()]
+    parts = [HEAD, "## Commands", *commands(), "## Codecs", codecs(), "## Presets", presets()]
     return "\n\n".join(part.strip() for part in [*parts, "## Python", names()]) + "\n"
 
 
@@ -55,14 +55,15 @@ def codecs() -> str:
     return "\n".join(rows)
 
 
-def presets() -> list[str]:
-    """Tell every preset: its source and what it does differently."""
-    parts = []
+def presets() -> str:
+    """Tell every preset by its source; `-tiny` twins only by their names."""
+    rows = ["| preset | source |", "|---|---|"]
     for name in PRESETS:
-        chosen = preset(name)
-        lines = [f"### {name}", "", f"Source: {chosen.source}.", ""]
-        parts.append("\n".join([*lines, *(f"- {deviation}" for deviation in chosen.deviations)]))
-    return parts
+        if not name.endswith("-tiny"):
+            twin = f", `{name}-tiny`" if f"{name}-tiny" in PRESETS else ""
+            rows.append(f"| `{name}`{twin} | {preset(name).source} |")
+    more = "`espressivo presets NAME` tells all numbers, and where one departs from its source."
+    return "\n".join([*rows, "", more])
 
 
 def names() -> str:
