@@ -118,16 +118,18 @@ def replay(path: Path, model: str | Path | None = None) -> Replay:
 
 
 def _record(take: Take, files: Files) -> Recording:
+    """Write one take, its pedal found again where the codec folds it into the notes."""
     title = files.midi.stem if files.midi else "performance"
+    performance = take.performance.pedalled(since=take.mark)
     if files.midi:
-        write_midi(take.performance, files.midi, text=take.provenance.text())
+        write_midi(performance, files.midi, text=take.provenance.text())
     if files.audio:
         words = f"played by {take.provenance.model}, seed {take.provenance.seed}"
         tags = audio.Tags(title=title, artist="espressivo", comment=words)
-        audio.render(take.performance, files.audio, tags=tags)
+        audio.render(performance, files.audio, tags=tags)
     if files.plot:
         marks = [(take.mark, "from here on the model")] if take.mark else []
-        roll.save(take.performance, files.plot, title=title, marks=marks)
+        roll.save(performance, files.plot, title=title, marks=marks)
     return Recording(take, files)
 
 

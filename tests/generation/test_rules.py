@@ -30,6 +30,8 @@ def samplings(draw):
         longest_note=draw(st.one_of(st.none(), st.floats(0.005, 12))),
         longest_silence=draw(st.one_of(st.none(), st.floats(0.005, 5))),
         densest_second=draw(st.one_of(st.none(), st.integers(1, 100))),
+        lowest_key=draw(st.integers(0, 60)),
+        highest_key=draw(st.integers(60, 127)),
         break_loops=draw(st.booleans()),
     )
 
@@ -182,3 +184,14 @@ def test_silence_lasts_no_longer_than_allowed(silence):
     prompt, sampling = unconditional(codec, 20.0), Sampling(temperature=0, longest_silence=silence)
     take = resting(codec).takes(prompt, sampling, 0, 1)[0]
     assert longest_gap(take.performance) == pytest.approx(silence, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_piano_has_88_keys(name):
+    codec = CODECS[name]
+    take = table_player(codec).takes(unconditional(codec, 5), Sampling(), 0, 1)[0]
+    assert take.performance.notes["pitch"].min() >= 21
+    assert take.performance.notes["pitch"].max() <= 108
+    few = Sampling(lowest_key=60, highest_key=64)
+    take = table_player(codec).takes(unconditional(codec, 5), few, 0, 1)[0]
+    assert set(take.performance.notes["pitch"].tolist()) <= {60, 61, 62, 63, 64}

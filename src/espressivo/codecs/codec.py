@@ -69,8 +69,11 @@ class Codec(Protocol):
         """Turn a performance into ids."""
         ...
 
-    def decoder(self, longest: float | None = None) -> Decoder:
-        """Start decoding a new stream, in which no note lasts more than `longest` seconds."""
+    def decoder(self, longest: float | None = None, keys: range | None = None) -> Decoder:
+        """Start decoding a new stream.
+
+        No note lasts more than `longest` seconds, and no key but those of `keys` is allowed.
+        """
         ...
 
 

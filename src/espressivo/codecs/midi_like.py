@@ -237,12 +237,12 @@ class MidiLike:
 
     # -- integers to notes -------------------------------------------------------------------
 
-    def decoder(self, longest: float | None = None) -> MidiLikeDecoder:
+    def decoder(self, longest: float | None = None, keys: range | None = None) -> MidiLikeDecoder:
         """Start decoding a new stream; notes end after `longest` seconds at the latest.
 
-        The Performance RNN plays with `longest=5.0`.
+        The Performance RNN plays with `longest=5.0`. Only `keys` are allowed to be struck.
         """
-        return MidiLikeDecoder(self, longest)
+        return MidiLikeDecoder(self, longest, keys)
 
 
 def _sort_with_index(keys: Array) -> tuple[Array, Array]:

@@ -19,10 +19,13 @@ class MidiLikeDecoder:
 
     Every id is accepted. What makes no sense is ignored: releasing a key that is up or was struck
     this very step, striking a key twice or moving the pedal twice in one step. A key struck while
-    it sounds ends its earlier note. With `longest`, notes end after so many seconds by themselves.
+    it sounds ends its earlier note. With `longest`, notes end after so many seconds by themselves;
+    with `keys`, `allowed` never has other keys struck.
     """
 
-    def __init__(self, codec: MidiLike, longest: float | None = None) -> None:
+    def __init__(
+        self, codec: MidiLike, longest: float | None = None, keys: range | None = None
+    ) -> None:
         """Begin at time zero, the pedal up, nothing sounding and a middling velocity."""
         if longest is not None and not longest > 0:
             raise CodecError(f"longest={longest} seconds must be above zero, or None for no limit")
@@ -39,6 +42,8 @@ class MidiLikeDecoder:
         self._velocity = codec.velocity_of(codec.bin_of(64))
         self._sounding: dict[int, int] = {}  # the step each key was struck, in order
         self._up = np.ones(len(vocabulary.ids("note_on")), dtype=bool)  # keys that do not sound
+        pitches = range(codec.lowest, codec.highest + 1)
+        self._wanted = np.array([keys is None or pitch in keys for pitch in pitches])
         self._pedal = False
         self._pressing = False  # the pedal went down this step and has not been told
         self._last = ""
@@ -137,7 +142,7 @@ class MidiLikeDecoder:
         mask = np.zeros(len(self.codec.vocabulary), dtype=bool)
         ids, velocity_next = self._ids, self.codec.velocity_bins and self._last != "velocity"
         keys = mask[ids["note_on"]]
-        keys[:] = self._up
+        np.logical_and(self._up, self._wanted, out=keys)
         if self._ordered and self._struck >= 0:
             keys[: self._struck + 1 - self.codec.lowest] = False
         if velocity_next and keys.any():

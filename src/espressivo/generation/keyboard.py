@@ -42,7 +42,8 @@ class Keyboard:
     def __init__(self, prompt: Prompt, sampling: Sampling) -> None:
         """Hear the prompt, so that play can begin at its mark."""
         vocabulary = prompt.codec.vocabulary
-        self._decoder = prompt.codec.decoder()
+        keys = range(sampling.lowest_key, sampling.highest_key + 1)
+        self._decoder = prompt.codec.decoder(keys=keys)
         ids = {k: vocabulary.ids(k) for k in ("note_on", "note_off", "shift", "velocity", "pedal")}
         self._on, self._velocity = (
             slice(ids[k].start, ids[k].stop) for k in ("note_on", "velocity")

@@ -51,7 +51,8 @@ class Sampling:
 
     `longest_note` ends keys held longer (seconds; Magenta cuts at 5), `longest_silence` is the
     longest time in seconds without any key down, `densest_second` the most onsets within any one
-    second; None sets no limit. `break_loops` makes the choice hotter while the music repeats
+    second; None sets no limit. No key below `lowest_key` or above `highest_key` is struck; a piano
+    has 21..108. `break_loops` makes the choice hotter while the music repeats
     itself exactly; see `loops`.
     """
 
@@ -66,6 +67,8 @@ class Sampling:
     longest_note: float | None = 10.0
     longest_silence: float | None = 3.0
     densest_second: int | None = 100
+    lowest_key: int = 21
+    highest_key: int = 108
     break_loops: bool = True
 
     def __post_init__(self) -> None:
@@ -77,6 +80,10 @@ class Sampling:
                     raise ConfigError(f"break_loops={value!r} must be True or False")
             elif value is not None or field.default == 1.0:
                 _check(field.name, value)
+        if self.lowest_key > self.highest_key:
+            raise ConfigError(
+                f"lowest_key={self.lowest_key} is above highest_key={self.highest_key}"
+            )
 
 
 def _check(name: str, value: object) -> None:
@@ -88,6 +95,9 @@ def _check(name: str, value: object) -> None:
     elif name in ("top_k", "densest_second"):
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name}={value} must be a whole number of at least 1")
+    elif name in ("lowest_key", "highest_key"):
+        if not isinstance(value, int) or not 0 <= value <= 127:
+            raise ConfigError(f"{name}={value} must be a MIDI pitch, 0..127")
     elif name in ("top_p", "min_p"):
         if not 0 < value <= 1:
             raise ConfigError(f"{name}={value} must lie above 0 and be at most 1; try {name}=0.95")

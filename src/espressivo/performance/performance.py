@@ -208,14 +208,14 @@ class Performance:
         """Copy with some of `notes`, `controls`, `beats`, `tempi`, `tracks` exchanged."""
         return replace(self, **changes)
 
-    def pedalled(self) -> Performance:
+    def pedalled(self, since: float = 0.0) -> Performance:
         """Find the sustain pedal again that `sustained` folded into the notes.
 
         Notes of different ages that end at one instant are taken to end with a lift of the pedal;
         keys under it go up earlier. Nothing sounds different: for a performance with one note on
         a key at a time, `p.pedalled().sustained()` is `p.sustained()`. Drums are left as they
-        are; where a track has a pedal of its own, only what begins after its last move is looked
-        at.
+        are, and so is what begins before `since` or, in a track with a pedal of its own, before
+        the last move of that.
         """
         notes, controls = [], [self.controls]
         for index, track in enumerate(self.tracks):
@@ -224,8 +224,8 @@ class Performance:
             pedal = self.controls[own & (self.controls["number"] == SUSTAIN)]
             held = len(pedal) > 0 and pedal["value"][-1] >= PEDAL_DOWN
             if not track.is_drum and not held and len(mine):
-                since = float(pedal["time"][-1]) if len(pedal) else 0.0
-                mine, moves = unfold(mine, index, since)
+                last_move = float(pedal["time"][-1]) if len(pedal) else 0.0
+                mine, moves = unfold(mine, index, max(since, last_move))
                 controls.append(moves)
             notes.append(mine)
         return self.replace(notes=np.concatenate(notes), controls=np.concatenate(controls))
