@@ -193,13 +193,13 @@ def test_the_memory_of_reading_is_bounded():
 
 
 def test_a_step_allocates_next_to_nothing():
-    player = engine(transformer(context=2000))
-    state = player.start(2)
-    player.read(some_tokens(2, 1900), state)
-    player.step(np.array([1, 2]), state)
+    player, tokens = engine(transformer(context=2000)), some_tokens(8, 1900)
+    state = player.start(8)
+    player.read(tokens, state)
+    player.step(tokens[:, 0], state)
     tracemalloc.start()
-    player.step(np.array([1, 2]), state)
+    player.step(tokens[:, 1], state)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    logits_of_one_layer = 2 * 3 * 1900 * 4
+    logits_of_one_layer = 8 * 3 * 1900 * 4
     assert peak < logits_of_one_layer / 3

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from espressivo.configs import TransformerConfig
 from espressivo.engines.engine import Logits, State, Tokens, Weights, check_room, check_tokens
-from espressivo.engines.transformer_weights import ONES, Layer, lay_out
+from espressivo.engines.transformer_weights import Layer, lay_out
 
 EPSILON = 1e-5
 """Added to the variance in every normalisation, as torch's LayerNorm does."""
@@ -54,7 +54,12 @@ class TransformerState:
 
     def select(self, rows: NDArray[np.integer]) -> TransformerState:
         """Give independent copies of the sequences `rows`."""
-        return TransformerState(self.cache.take(rows, 2), self.length)
+        layers, two, _, *rest, _ = self.cache.shape
+        shape = (layers, two, len(rows), *rest, self.capacity + PADDING)
+        cache = np.empty(shape, np.float32)
+        for new, old in enumerate(rows):
+            cache[:, :, new, ..., : self.length] = self.cache[:, :, old, ..., : self.length]
+        return TransformerState(cache, self.length)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` tokens."""
@@ -83,8 +88,7 @@ class Room:
         self.relative, self.peak = np.empty_like(self.logits), ones(heads, batch, 1)
         self.heard, self.added = ones(batch, config.attention), ones(batch, width)
         self.by_head = self.heard.reshape(batch, heads, -1)
-        self.hidden = ones(batch, config.feed_forward + ONES)
-        self.expanded = self.hidden[:, : config.feed_forward]
+        self.hidden = ones(batch, config.feed_forward)
 
 
 class TransformerEngine:
@@ -105,9 +109,9 @@ class TransformerEngine:
     def start(self, batch: int) -> TransformerState:
         """Give the memory of having read nothing."""
         config = self.config
-        capacity = min(FIRST_CAPACITY, config.context) + PADDING
         head_width = config.attention // config.heads
-        shape = (config.layers, 2, batch, config.heads, head_width, capacity)
+        capacity = min(FIRST_CAPACITY, config.context)
+        shape = (config.layers, 2, batch, config.heads, head_width, capacity + PADDING)
         return TransformerState(np.empty(shape, np.float32))
 
     def step(self, tokens: Tokens, state: State) -> Logits:
@@ -152,12 +156,12 @@ class TransformerEngine:
         x: Logits = self._weights.embedding[tokens]  # b t w
         if self._sinusoids is not None:
             x += self._sinusoids[state.length : state.length + x.shape[1]]
-        hidden = np.ones((*tokens.shape, self.config.feed_forward + ONES), np.float32)
         for index, layer in enumerate(self._weights.layers):
             x += _attend(layer, _normal(x), state.cache[index], state.length) @ layer.heard
-            expanded = hidden[..., : self.config.feed_forward]
-            np.maximum(_normal(x) @ layer.expand, 0, out=expanded)
+            hidden = _normal(x) @ layer.expand
+            np.maximum(hidden, 0, out=hidden)
             x += hidden @ layer.contract.T
+            x += layer.contract_bias
         state.length += tokens.shape[1]
         return x
 
@@ -215,9 +219,10 @@ def _attend_once(layer: Layer, cache: Logits, now: int, room: Room) -> None:
 def _forward_once(layer: Layer, room: Room) -> None:
     """Add to the stream what the feed-forward part makes of it."""
     _normal_once(room)
-    np.matmul(room.normal, layer.expand, out=room.expanded)
-    np.maximum(room.expanded, 0, out=room.expanded)
+    np.matmul(room.normal, layer.expand, out=room.hidden)
+    np.maximum(room.hidden, 0, out=room.hidden)
     room.stream += np.matmul(room.hidden, layer.contract.T, out=room.added)
+    room.stream += layer.contract_bias
 
 
 def _normal(x: Logits) -> Logits:

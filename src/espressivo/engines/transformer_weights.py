@@ -7,8 +7,8 @@ Gains and biases of the normalisations, and the scale of the attention logits, a
 the matrices that follow.
 
 A product of one row reads its matrix at the speed of memory if the rows of the matrix are long:
-so `contract`, which narrows, lies [out, in], and the others lie [in, out]. A bias is the row of an
-input that is always one.
+so `contract`, which narrows, lies [out, in], and the others lie [in, out]. The bias of one that
+follows a normalisation is the row of an input that is always one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from espressivo.configs import TransformerConfig
 from espressivo.engines.engine import Weights
 from espressivo.engines.slab import Matrix, slab
 
-ONES = 16
-"""Inputs of `contract` beyond the hidden ones: a one, and zeros that keep its rows aligned."""
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -33,7 +30,8 @@ class Layer:
     distances: Matrix  # h d r
     heard: Matrix  # a w
     expand: Matrix  # w+1 f
-    contract: Matrix  # w f+16
+    contract: Matrix  # w f
+    contract_bias: Matrix  # w
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,13 @@ def lay_out(config: TransformerConfig, given: Weights) -> Layout:
         path = f"layers.{layer}."
         inputs = _normalised(weights, path + "attention_norm", path + "attention.inputs")
         inputs[:, : config.attention] *= (config.attention // config.heads) ** -0.5
-        zeros = np.zeros((ONES - 1, config.width), np.float32)
-        contract = weights[path + "contract.weight"].T, weights[path + "contract.bias"][None]
         arrays |= {
             path + "inputs": inputs,
             path + "distances": weights[path + "attention.distances"].swapaxes(-1, -2),
             path + "heard": _centred(weights[path + "attention.output.weight"].T) / root,
             path + "expand": _normalised(weights, path + "forward_norm", path + "expand"),
-            path + "contract": (_centred(np.concatenate([*contract, zeros])) / root).T,
+            path + "contract": _centred(weights[path + "contract.weight"].T).T / root,
+            path + "contract_bias": _centred(weights[path + "contract.bias"]) / root,
         }
     arrays["output"] = _normalised(weights, "norm", "output")
     views = slab(arrays)
