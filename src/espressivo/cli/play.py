@@ -107,7 +107,7 @@ def _listen(playing: Playing, end: float) -> bool:
     line = printing.Line()
     with interruptible() as asked:
         for _, event in playing:
-            line.show(f"playing {event.time:.0f} s of {end:.0f} s")
+            line.show(f"playing {int(event.time)} s of {end:.0f} s")
             if asked():
                 break
     line.end()
