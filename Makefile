@@ -1,7 +1,7 @@
 # make demo   a new performance in out/: MIDI, sound and picture. Needs Python >= 3.11 and pip.
 # make test   the test suite, in its own environment with torch
 # make lint   ruff and mypy
-# make bench  every benchmark; results in benchmarks/results
+# make bench  how fast; DATA=/folder/of/midi measures codecs on more than the samples
 #
 # PYTHON=/path/to/python3 chooses the interpreter.
 
@@ -11,6 +11,7 @@ export PYTHON
 DEMO := .venv
 LIGHT := .venv-light
 FULL := .venv-full
+DATA ?= tests/samples
 
 .PHONY: demo test test-light lint bench wheel clean
 
@@ -37,7 +38,9 @@ lint:
 
 bench:
 	@tools/environment $(FULL) train dev
-	@for file in benchmarks/*.py; do echo "$$file"; $(FULL)/bin/python "$$file" || exit 1; done
+	$(FULL)/bin/python benchmarks/codecs.py $(DATA)
+	$(FULL)/bin/python benchmarks/audio.py
+	$(FULL)/bin/python benchmarks/decode.py
 
 wheel:
 	@tools/environment $(FULL) train dev

@@ -18,7 +18,7 @@ PREFERENCE = ("music-transformer", "performance-rnn")
 
 def names() -> list[str]:
     """Name the bundled checkpoints, the default first."""
-    found = sorted(path.parent.name for path in BUNDLED.glob("*/manifest.json"))
+    found = sorted(path.parent.name for path in BUNDLED.glob("[!.]*/manifest.json"))
     preferred = [name for name in PREFERENCE if name in found]
     return preferred + [name for name in found if name not in PREFERENCE]
 
