@@ -84,11 +84,20 @@ class Room:
         self.scaled = self.normal[:, :width]
         self.projected = ones(batch, 3 * config.attention)
         self.split = self.projected.reshape(batch, 3, heads, -1).swapaxes(0, 1)  # 3 b h d
-        self.logits = np.empty(heads * batch * config.context, np.float32)
-        self.relative, self.peak = np.empty_like(self.logits), ones(heads, batch, 1)
+        self._logits = np.empty(heads * batch * config.context, np.float32)
+        self._relative = np.empty_like(self._logits)
+        self.peak = ones(heads, batch, 1)
         self.heard, self.added = ones(batch, config.attention), ones(batch, width)
         self.by_head = self.heard.reshape(batch, heads, -1)
         self.hidden = ones(batch, config.feed_forward)
+
+    def open(self, keys: int, near: int) -> None:
+        """Shape what depends on the number of keys, and on how many of them are within reach."""
+        shape = (*self.peak.shape[:2], keys)
+        self.logits = self._logits[: math.prod(shape)].reshape(shape)  # h b j
+        self.within_reach = self.logits[..., keys - near :]
+        self.relative = self._relative[: self.within_reach.size].reshape(*shape[:2], near)
+        self.by_sequence = self.logits.swapaxes(0, 1)
 
 
 class TransformerEngine:
@@ -122,7 +131,8 @@ class TransformerEngine:
         if state.room is None:
             state.room = Room(self.config, state.batch)
         room = state.room
-        np.take(self._weights.embedding, tokens, axis=0, out=room.stream)
+        room.open(state.length + 1, min(state.length + 1, self.config.reach))
+        room.stream[...] = self._weights.embedding[tokens]
         if self._sinusoids is not None:
             room.stream += self._sinusoids[state.length]
         for index, layer in enumerate(self._weights.layers):
@@ -190,28 +200,19 @@ def _normal_once(room: Room) -> None:
     np.divide(room.stream, np.sqrt(room.spread, out=room.spread), out=room.scaled)
 
 
-def _shaped(room: Logits, shape: tuple[int, ...]) -> Logits:
-    """Give the beginning of some room as a contiguous array."""
-    return room[: math.prod(shape)].reshape(shape)
-
-
 def _attend_once(layer: Layer, cache: Logits, now: int, room: Room) -> None:
     """Add to the stream what the newest token hears of all, and remember it."""
     _normal_once(room)
     np.matmul(room.normal, layer.inputs, out=room.projected)
     q, cache[..., now] = room.split[0], room.split[1:]  # b h d
     keys, values = cache[0, ..., : now + 1], cache[1, ..., : now + 1]  # b h d j
-    logits = _shaped(room.logits, (*room.peak.shape[:2], now + 1))  # h b j
-    by_sequence = logits.swapaxes(0, 1)
-    np.matmul(q[:, :, None], keys, out=by_sequence[:, :, None])
-    near = min(now + 1, layer.distances.shape[-1])
-    distances = layer.distances[..., layer.distances.shape[-1] - near :]
-    relative = _shaped(room.relative, (*room.peak.shape[:2], near))
-    logits[..., now + 1 - near :] += np.matmul(q.swapaxes(0, 1), distances, out=relative)
-    logits -= np.maximum.reduce(logits, axis=-1, keepdims=True, out=room.peak)
-    np.exp(logits, out=logits)
-    np.matmul(values, by_sequence[..., None], out=room.by_head[..., None])
-    total = np.add.reduce(logits, axis=-1, keepdims=True, out=room.peak)
+    distances = layer.distances[..., layer.distances.shape[-1] - room.relative.shape[-1] :]
+    np.matmul(q[:, :, None], keys, out=room.by_sequence[:, :, None])
+    room.within_reach += np.matmul(q.swapaxes(0, 1), distances, out=room.relative)
+    room.logits -= np.maximum.reduce(room.logits, axis=-1, keepdims=True, out=room.peak)
+    np.exp(room.logits, out=room.logits)
+    np.matmul(values, room.by_sequence[..., None], out=room.by_head[..., None])
+    total = np.add.reduce(room.logits, axis=-1, keepdims=True, out=room.peak)
     np.divide(room.by_head, total.swapaxes(0, 1), out=room.by_head)
     room.stream += np.matmul(room.heard, layer.heard, out=room.added)
 
