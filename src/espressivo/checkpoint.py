@@ -88,8 +88,7 @@ def load(path: Path | str) -> Checkpoint:
     content = _json(path / "config.json", (path / "config.json").read_bytes())
     if content.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: format {content.get('format')!r} is not {FORMAT}; "
-            "a newer espressivo wrote it"
+            f"{path}: format {content.get('format')!r} is not {FORMAT}; a newer espressivo wrote it"
         )
     config = _build(path, "model", CONFIGS, content)
     codec = _build(path, "codec", CODEC_KINDS, content)

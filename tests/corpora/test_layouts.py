@@ -41,9 +41,7 @@ def test_maestro_keeps_its_official_split(tmp_path):
         "franz liszt/vallée",
         "franz liszt/orage",
     }
-    assert {(p.licence, p.source) for p in corpus.pieces} == {
-        ("CC BY-NC-SA 4.0", "maestro-v3.0.0")
-    }
+    assert {(p.licence, p.source) for p in corpus.pieces} == {("CC BY-NC-SA 4.0", "maestro-v3.0.0")}
     assert corpus.card["licence"] == "CC BY-NC-SA 4.0"
     refused = quarantined(tmp_path / "out")
     assert refused["2018/unknown.midi"]["reason"] == "not listed"

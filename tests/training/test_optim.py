@@ -100,5 +100,3 @@ def test_without_decay_adamw_is_adam():
             model(x).square().sum().backward()
             optimizer.step()
     assert torch.equal(one.weight, two.weight)
-
-

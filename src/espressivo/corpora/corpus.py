@@ -1,10 +1,10 @@
 """A corpus on disk: note and pedal arrays, and one line per piece.
 
-    corpus.json        format, name, licence, counts, digest
-    pieces.jsonl       one Piece per line, in the order of the arrays
-    notes-00000.npy    NOTE rows of one shard of pieces, one after another
-    controls-00000.npy CONTROL rows, likewise
-    shard-00000.json   SHA-256 of both
+corpus.json        format, name, licence, counts, digest
+pieces.jsonl       one Piece per line, in the order of the arrays
+notes-00000.npy    NOTE rows of one shard of pieces, one after another
+controls-00000.npy CONTROL rows, likewise
+shard-00000.json   SHA-256 of both
 """
 
 from __future__ import annotations

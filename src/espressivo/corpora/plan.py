@@ -1,7 +1,7 @@
 """The frozen list of what goes into a corpus, so that every run, whenever, fills the same shards.
 
-    plan.jsonl   one Entry per line, sorted by path; 64 lines make a shard
-    plan.json    how many, their SHA-256, and the settings; written last
+plan.jsonl   one Entry per line, sorted by path; 64 lines make a shard
+plan.json    how many, their SHA-256, and the settings; written last
 """
 
 from __future__ import annotations

@@ -126,8 +126,12 @@ def _is_finished(out: Path, paths: Sequence[Path], new: Plan) -> bool:
 
 
 def _make(out: Path) -> None:
-    if out.is_dir() and plan.load(out) is None and any(
-        not child.name.startswith(".") and child.name != "plan.jsonl" for child in out.iterdir()
+    if (
+        out.is_dir()
+        and plan.load(out) is None
+        and any(
+            not child.name.startswith(".") and child.name != "plan.jsonl" for child in out.iterdir()
+        )
     ):
         raise CorpusError(f"{out} holds something else; prepare into a new folder")
     try:
@@ -184,8 +188,8 @@ def _finish(out: Path, frozen: Plan) -> None:
     with whole(out / "pieces.jsonl") as pieces, whole(out / "quarantine.jsonl") as quarantine:
         for piece in _pieces(out, frozen, split_of, copies):
             tally.add(piece)
-            file, row = (pieces, piece._asdict()) if isinstance(piece, Piece) else (
-                quarantine, piece
+            file, row = (
+                (pieces, piece._asdict()) if isinstance(piece, Piece) else (quarantine, piece)
             )
             file.write(json.dumps(row).encode() + b"\n")
     report = tally.report(

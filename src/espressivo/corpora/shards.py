@@ -1,7 +1,7 @@
 """From files to one shard: a pure function of its part of the plan, whoever calls it how often.
 
-    notes-00000.npy, controls-00000.npy   arrays of all pieces, one after another
-    shard-00000.json                      the outcome of every file, and SHA-256; written last
+notes-00000.npy, controls-00000.npy   arrays of all pieces, one after another
+shard-00000.json                      the outcome of every file, and SHA-256; written last
 """
 
 from __future__ import annotations
@@ -195,6 +195,4 @@ def _store(path: Path, parts: Sequence[Array], dtype: np.dtype[Any]) -> dict[str
 
 def skip(job: Job, crashed: Collection[int]) -> Job:
     """Give the same job without reading some of its files."""
-    return Job(
-        job.out, job.roots, job.plan, job.number, job.entries, job.read, frozenset(crashed)
-    )
+    return Job(job.out, job.roots, job.plan, job.number, job.entries, job.read, frozenset(crashed))

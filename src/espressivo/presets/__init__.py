@@ -14,7 +14,12 @@ def preset(name: str) -> Preset:
     """Give a preset by name; ConfigError names the nearest ones."""
     if name not in PRESETS:
         close = get_close_matches(name, PRESETS, n=3, cutoff=0.5)
-        raise ConfigError(f"no preset {name!r}; " + (
-            f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(PRESETS)}"
-        ))
+        raise ConfigError(
+            f"no preset {name!r}; "
+            + (
+                f"did you mean {' or '.join(close)}?"
+                if close
+                else f"known are {', '.join(PRESETS)}"
+            )
+        )
     return PRESETS[name]()

@@ -156,7 +156,11 @@ def music_transformer() -> Preset:
 
 
 def espressivo_lstm() -> Preset:
-    """The bundled LSTM: what two processor cores can train."""
+    """The bundled LSTM: what two processor cores can train.
+
+    This is its first phase. The second, with `--start` from the first, has windows of 512 tokens
+    and a learning rate that falls to zero; the card of the checkpoint has both commands.
+    """
     like = performance_rnn()
     return replace(
         like,
@@ -165,13 +169,12 @@ def espressivo_lstm() -> Preset:
         model=LstmConfig(layers=3, width=320),
         training=replace(
             like.training,
-            steps=20_000,
-            batch=16,
+            steps=2500,
+            batch=8,
             length=128,
             learning_rate=3e-3,
-            warmup=100,
-            betas=(0.9, 0.98),
-            eps=1e-9,
+            warmup=50,
+            betas=(0.9, 0.99),
             clip_norm=1.0,
             ema=0.995,
             evaluate_every=250,
@@ -184,7 +187,11 @@ def espressivo_lstm() -> Preset:
 
 
 def espressivo_transformer() -> Preset:
-    """The bundled transformer: what two processor cores can train."""
+    """The bundled transformer: what two processor cores can train.
+
+    This is its first phase. The second, with `--start` from the first, has windows of 1024 tokens
+    and learning rates that fall to zero; the card of the checkpoint has both commands.
+    """
     return Preset(
         name="espressivo-transformer",
         source="this project: Music Transformer's attention, made for two cores; Muon is of "
@@ -202,7 +209,7 @@ def espressivo_transformer() -> Preset:
             dropout=0.0,
         ),
         training=TrainingConfig(
-            steps=20_000,
+            steps=1250,
             batch=4,
             length=512,
             optimizer="muon",

@@ -86,12 +86,15 @@ def each_likelihood(
         for group in _groups(pool, at_once):
             for window, nats in zip(group, _nats(model, group), strict=True):
                 targets = window.targets
-                yield window, Likelihood(
-                    nats,
-                    len(targets),
-                    int(notes[targets].sum()),
-                    float(seconds[targets].sum()),
-                    1,
+                yield (
+                    window,
+                    Likelihood(
+                        nats,
+                        len(targets),
+                        int(notes[targets].sum()),
+                        float(seconds[targets].sum()),
+                        1,
+                    ),
                 )
 
 

@@ -1,7 +1,7 @@
 """What a run writes down about itself, readable without torch.
 
-    run.json        what was asked for, with what, on what, when it ran and why it stopped
-    metrics.jsonl   one line per step
+run.json        what was asked for, with what, on what, when it ran and why it stopped
+metrics.jsonl   one line per step
 """
 
 from __future__ import annotations
