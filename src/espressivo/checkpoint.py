@@ -206,6 +206,7 @@ def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> 
     manifest = {file.name: _entry(file) for file in sorted(folder.iterdir())}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors writes for its owner only
         _flush(file)
     _flush(folder)
 
