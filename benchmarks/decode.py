@@ -8,11 +8,13 @@ same layers, width, heads, feed-forward and vocabulary, from Hugging Face transf
 cache; beside the LSTM, torch's nn.LSTM with oneDNN off and on, and an output layer. (GPT-2 has no
 relative logits, so it reads fewer bytes.)
 
-All run on one thread of one process, a few steps each in turn, and beside them a probe that reads
+All run on one thread of one process, a few steps each in turn, and after them a probe that reads
 as many bytes as one of our steps must: the weights once and, of the table of distances and the
-cache, what lies within the length. The probe adds up rows of 1024 numbers, or takes a scalar
-product, whichever is faster. Times are CPU seconds, medians over the rounds; shares and ratios are
-medians of what each round gave, so that a busy machine disturbs both sides alike.
+cache, what lies within the length. It reads the engine's own weights and cache, since memory
+elsewhere may be faster or slower, by adding up rows of 1024 numbers in one product, which was
+faster than a sum, a maximum or a scalar product. Times are CPU seconds, medians over the rounds;
+shares and ratios are medians of what each round gave, so that a busy machine disturbs both sides
+alike.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ TRANSFORMER = TransformerConfig(
 )
 LSTM = LstmConfig(layers=3, width=512)
 Step = Callable[[], Any]
+Memory = tuple[np.ndarray, int]  # and how many bytes of it a step reads
 
 
 def weights(config: ModelConfig) -> dict[str, np.ndarray]:
@@ -59,8 +62,8 @@ def weights(config: ModelConfig) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
-def our_transformer(engine: engines.TransformerEngine, batch: int, length: int) -> Step:
-    tokens, state = np.zeros(batch, int), engine.start(batch)
+def our_transformer(engine: engines.TransformerEngine, state: Any, length: int) -> Step:
+    tokens = np.zeros(state.batch, int)
     state.grow(length)
     state.cache[...] = np.random.default_rng(0).random(state.cache.shape[-1], np.float32)
 
@@ -107,11 +110,11 @@ def torch_lstm(batch: int, onednn: bool) -> Step:
     return step
 
 
-def transformer_bytes(batch: int, length: int) -> int:
+def transformer_bytes(length: int) -> int:
+    """What a step reads of the weights."""
     config = TRANSFORMER
-    near = min(length, config.reach)
     per_layer = config.width * (4 * config.attention + 2 * config.feed_forward)
-    per_layer += config.attention * (near + 2 * batch * length)
+    per_layer += config.attention * min(length, config.reach)
     return 4 * (config.layers * per_layer + config.width * VOCABULARY)
 
 
@@ -120,11 +123,14 @@ def lstm_bytes() -> int:
     return 4 * (per_layer * (2 * LSTM.layers - 1) + LSTM.width * VOCABULARY)
 
 
-def probes(count: int) -> list[Step]:
-    """Ways to read so many bytes, as fast as numpy can."""
-    rows = np.ones((-(-count // 4096), 1024), np.float32)
-    ones, total, flat = np.ones(len(rows), np.float32), np.empty(1024, np.float32), rows.ravel()
-    return [lambda: np.dot(ones, rows, out=total), lambda: np.dot(flat, flat)]
+def probe(memory: np.ndarray, count: int) -> Callable[[], float]:
+    """Give what measures the CPU seconds it takes to read `count` bytes of an array's memory."""
+    while isinstance(memory.base, np.ndarray):
+        memory = memory.base
+    flat = memory.reshape(-1)
+    rows = flat[: flat.size // 1024 * 1024].reshape(-1, 1024)
+    ones, total = np.ones(len(rows), np.float32), np.empty(1024, np.float32)
+    return lambda: cpu_seconds(lambda: np.dot(ones, rows, out=total), 1) * count / rows.nbytes
 
 
 def cpu_seconds(step: Step, times: int) -> float:
@@ -134,20 +140,19 @@ def cpu_seconds(step: Step, times: int) -> float:
     return (time.process_time() - start) / times
 
 
-def measure(players: dict[str, Step], count: int, rounds: int) -> dict[str, Any]:
+def measure(players: dict[str, Step], memory: dict[str, Memory], rounds: int) -> dict[str, Any]:
     """Let all play in turn; give each one's seconds, and round by round what they say of ours."""
-    reading = probes(count)
-    for step in (*players.values(), *reading):
+    probes = [probe(array, count) for array, count in memory.values()]
+    for step in (*players.values(), *probes):
         step()
     seconds: dict[str, list[float]] = {name: [] for name in players}
-    memory: list[list[float]] = [[] for _ in reading]
+    limit: list[float] = []
     names = list(players)
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             seconds[name].append(cpu_seconds(players[name], STEPS))
-        for times, probe in zip(memory, reading, strict=True):
-            times.append(cpu_seconds(probe, 1))
-    limit = min(memory, key=statistics.median)
+        limit.append(sum(seconds_of() for seconds_of in probes))
+    count = sum(count for _, count in memory.values())
     ours = seconds[names[0]]
     return {
         "seconds": {name: statistics.median(times) for name, times in seconds.items()},
@@ -184,21 +189,28 @@ def run(rounds: int) -> list[dict[str, Any]]:
     ours, theirs = engines.TransformerEngine(TRANSFORMER, weights(TRANSFORMER)), hugging_face()
     for batch in BATCHES:
         for length in LENGTHS:
-            players = {"espressivo": our_transformer(ours, batch, length)}
+            state = ours.start(batch)
+            players = {"espressivo": our_transformer(ours, state, length)}
+            cached = 8 * batch * TRANSFORMER.layers * TRANSFORMER.attention * length
+            memory = {
+                "weights": (ours.weights.output, transformer_bytes(length)),
+                "cache": (state.cache, cached),
+            }
             if theirs is not None:
                 players["GPT-2, Hugging Face"] = gpt2(theirs, batch, length)
             case = {"model": "music-transformer", "length": length, "batch": batch}
-            results.append(case | measure(players, transformer_bytes(batch, length), rounds))
+            results.append(case | measure(players, memory, rounds))
             show(results[-1])
-    small = engines.build(LSTM, weights(LSTM))
+    small = engines.LstmEngine(LSTM, weights(LSTM))
     for batch in BATCHES:
         players = {
             "espressivo": lstm(small, batch),
             "nn.LSTM": torch_lstm(batch, onednn=False),
             "nn.LSTM, oneDNN": torch_lstm(batch, onednn=True),
         }
+        memory = {"weights": (small.weights["output"], lstm_bytes())}
         case = {"model": "lstm", "length": None, "batch": batch}
-        results.append(case | measure(players, lstm_bytes(), 3 * rounds))
+        results.append(case | measure(players, memory, 3 * rounds))
         show(results[-1])
     return results
 

@@ -65,7 +65,7 @@ class LstmEngine:
                 arrays["events"], arrays["joined0"] = inputs + bias, hidden
         arrays["output"] = weights["output.weight"].T
         arrays["output_bias"] = weights["output.bias"]
-        self._weights = slab(arrays)
+        self.weights = slab(arrays)
 
     def start(self, batch: int) -> LstmState:
         """Give the memory of having read nothing."""
@@ -77,7 +77,7 @@ class LstmEngine:
         """Read one token of each sequence; give the logits after it."""
         check_tokens(tokens, state, 1, self.vocabulary_size)
         state = _own(state)
-        weights, width = self._weights, self.config.width
+        weights, width = self.weights, self.config.width
         for layer in range(self.config.layers):
             joined = state.joined[layer]
             if layer:
@@ -101,7 +101,7 @@ class LstmEngine:
         return self._logits(state)
 
     def _read(self, tokens: Tokens, state: LstmState) -> None:
-        weights, width = self._weights, self.config.width
+        weights, width = self.weights, self.config.width
         gates = weights["events"][tokens.T]  # t b 4w
         for layer in range(self.config.layers):
             hidden = np.empty((*gates.shape[:2], width), np.float32)
@@ -121,8 +121,8 @@ class LstmEngine:
 
     def _logits(self, state: LstmState) -> Logits:
         hidden = state.joined[-1, :, self.config.width :]
-        logits: Logits = hidden @ self._weights["output"]
-        logits += self._weights["output_bias"]
+        logits: Logits = hidden @ self.weights["output"]
+        logits += self.weights["output_bias"]
         return logits
 
 

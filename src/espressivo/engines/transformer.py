@@ -107,7 +107,7 @@ class TransformerEngine:
         """Lay the weights out for reading once per token."""
         self.config = config
         self.vocabulary_size = len(weights["output.weight"])
-        self._weights = lay_out(config, weights)
+        self.weights = lay_out(config, weights)
         self._sinusoids = sinusoids(config.context, config.width) if config.sinusoids else None
 
     @property
@@ -132,15 +132,15 @@ class TransformerEngine:
             state.room = Room(self.config, state.batch)
         room = state.room
         room.open(state.length + 1, min(state.length + 1, self.config.reach))
-        room.stream[...] = self._weights.embedding[tokens]
+        room.stream[...] = self.weights.embedding[tokens]
         if self._sinusoids is not None:
             room.stream += self._sinusoids[state.length]
-        for index, layer in enumerate(self._weights.layers):
+        for index, layer in enumerate(self.weights.layers):
             _attend_once(layer, state.cache[index], state.length, room)
             _forward_once(layer, room)
         state.length += 1
         _normal_once(room)
-        logits: Logits = room.normal @ self._weights.output
+        logits: Logits = room.normal @ self.weights.output
         return logits
 
     def read(self, tokens: Tokens, state: State) -> Logits:
@@ -151,7 +151,7 @@ class TransformerEngine:
         rows = max(1, BUDGET // (state.batch * self.config.heads * state.capacity))
         for first in range(0, tokens.shape[1], rows):
             x = self._read(tokens[:, first : first + rows], state)
-        logits: Logits = _normal(x[:, -1]) @ self._weights.output
+        logits: Logits = _normal(x[:, -1]) @ self.weights.output
         return logits
 
     def _make_room(self, state: TransformerState, count: int) -> None:
@@ -163,10 +163,10 @@ class TransformerEngine:
 
     def _read(self, tokens: Tokens, state: TransformerState) -> Logits:
         """Give the stream after some tokens, and remember their keys and values."""
-        x: Logits = self._weights.embedding[tokens]  # b t w
+        x: Logits = self.weights.embedding[tokens]  # b t w
         if self._sinusoids is not None:
             x += self._sinusoids[state.length : state.length + x.shape[1]]
-        for index, layer in enumerate(self._weights.layers):
+        for index, layer in enumerate(self.weights.layers):
             x += _attend(layer, _normal(x), state.cache[index], state.length) @ layer.heard
             hidden = _normal(x) @ layer.expand
             np.maximum(hidden, 0, out=hidden)
