@@ -21,7 +21,7 @@ import espressivo
 from espressivo import recording
 from espressivo.corpora import Corpus
 from espressivo.evaluation import Row, compare
-from espressivo.generation import Sampling, unconditional
+from espressivo.generation import unconditional
 from espressivo.performance import Performance
 
 
@@ -34,7 +34,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--excerpts", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--temperature", type=float, default=Sampling().temperature)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -70,7 +69,7 @@ def main() -> None:
     options = arguments()
     performer = recording.load(options.model)
     prompt = unconditional(performer.codec, options.seconds)
-    sampling = Sampling(temperature=options.temperature)
+    sampling = recording.CAREFUL
     takes = performer.takes(prompt, sampling, options.seed, options.takes)
     ours = [take.performance.pedalled() for take in takes]
     humans = list(
@@ -81,7 +80,7 @@ def main() -> None:
     heard = compare(ours, [codec.quantize(human).pedalled() for human in humans])
     print(
         f"{options.takes} takes of {options.seconds:g} s by {performer.model} "
-        f"({performer.digest[:12]}), seed {options.seed}, temperature {options.temperature:g}, "
+        f"({performer.digest[:12]}), seed {options.seed}, as `espressivo generate` plays, "
         f"beside {len(humans)} excerpts of the {options.split} split.\n"
     )
     print(table(played, heard))
@@ -90,7 +89,7 @@ def main() -> None:
             "model": performer.model,
             "digest": performer.digest,
             "seed": options.seed,
-            "temperature": options.temperature,
+            "sampling": asdict(sampling),
             "takes": options.takes,
             "seconds": options.seconds,
             "excerpts": len(humans),
