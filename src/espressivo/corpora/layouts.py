@@ -146,7 +146,7 @@ def _on_its_own(entry: Entry) -> Entry:
 def composition_of(path: str, depth: int) -> str:
     """Guess the work from the name of a file `depth` folders deep.
 
-    Two or more folders deep, as in composer/work/player.mid, the folder is the work, unless there
+    Two or more folders deep, as in chopin/ballade/player.mid, the folder is the work, unless there
     are fewer such works than splits. Otherwise it is the name, less what marks takes and copies:
     "(2)", "copy", "take 3", "v2", "__" and an id.
     """
