@@ -48,7 +48,8 @@ CAREFUL = Sampling(temperature=0.97, longest_note=6.0, densest_second=16)
 class Settings:
     """What may be set when a checkpoint plays: sampling.temperature=0.9.
 
-    Left unset it is `CAREFUL`; `sampling.temperature=1 sampling.densest_second=100` plays as learnt.
+    Left unset it is `CAREFUL`; `sampling.temperature=1 sampling.densest_second=100` plays as
+    the model learnt.
     """
 
     sampling: Sampling = CAREFUL
