@@ -1,0 +1,101 @@
+"""What `table.py` trains: the rows of the papers and of our own recipe, and how much of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from espressivo.configs import LstmConfig, ModelConfig
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a table: a preset, the paper's figure, and what each budget changes.
+
+    `published` is validation nats per token in table 3 of Huang et al. 2018, where it has one.
+    """
+
+    name: str
+    preset: str
+    published: float | None = None
+    small: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How large and how long: the same number of tokens for every row.
+
+    `pieces` of each split are judged, evenly spread, in windows of as many tokens as were trained.
+    """
+
+    name: str
+    tokens: int
+    pieces: int | None
+    training: tuple[str, ...]
+    transformer: tuple[str, ...] = ()
+    lstm: tuple[str, ...] = ()
+
+    def settings(self, row: Row, model: ModelConfig) -> list[str]:
+        """Give the settings that fit a row's preset into this budget."""
+        sizes = self.lstm if isinstance(model, LstmConfig) else self.transformer
+        own = row.small if self.name == "small" else ()
+        return [*self.training, *sizes, *row.settings, *own]
+
+
+SMALL = Budget(
+    name="small",
+    tokens=500_000,
+    pieces=8,
+    training=(
+        "training.batch=2",
+        "training.length=512",
+        "training.optimizer=adamw",
+        "training.learning_rate=2e-3",
+        "training.schedule=linear",
+        "training.warmup=50",
+        "training.betas=0.9,0.98",
+        "training.clip_norm=1",
+        "training.patience=0",
+        "training.evaluation_length=512",
+        "training.evaluation_windows=32",
+    ),
+    transformer=(
+        "model.layers=2",
+        "model.width=128",
+        "model.attention=256",
+        "model.feed_forward=512",
+        "model.heads=4",
+        "model.reach=256",
+        "model.context=512",
+        "model.dropout=0",
+    ),
+    lstm=("model.layers=2", "model.width=192", "training.learning_rate=3e-3"),
+)
+"""Minutes of one processor core per row: the order of the models, not their figures."""
+
+FULL = Budget(
+    name="full",
+    tokens=400_000_000,
+    pieces=None,
+    training=("training.precision=bfloat16", "training.compile=true", "training.batch=16"),
+)
+"""The paper's sizes on a GPU."""
+
+BUDGETS = {budget.name: budget for budget in (SMALL, FULL)}
+
+LOCAL = ("model.patterns=blocks:128",)
+
+PAPERS = (
+    Row("lstm", "lstm-1024", 1.969),
+    Row("lstm-attention", "lstm-attention-1024", 1.959, small=("model.look_back=64",)),
+    Row("baseline", "music-transformer-baseline", 1.861),
+    Row("local", "music-transformer-local", 1.863, small=LOCAL),
+    Row("relative", "music-transformer", 1.835),
+    Row("relative-local", "music-transformer-relative-local", 1.840, small=LOCAL),
+    Row("espressivo", "espressivo-25m"),
+)
+
+RECIPE = (Row("espressivo", "espressivo-25m"),)
+"""Our recipe, and below it the same without one choice at a time."""
+
+PLANS = {"papers": PAPERS, "recipe": RECIPE}
