@@ -38,7 +38,7 @@ def test_a_window_is_a_stretch_of_the_tokens_of_its_piece(corpus, name, length):
     for index in range(6):
         piece, first, _ = windows._place(index)
         tokens = codec.encode(corpus.performance(piece))
-        window = windows.sample(index)
+        window = windows.sample(index).tokens
         heard = window[window >= 0]
         assert window.shape == (length + 1,)
         assert (window[len(heard) :] == -1).all()
@@ -82,13 +82,13 @@ def test_a_window_depends_on_seed_and_index_alone(corpus):
     def fresh():
         return TrainingWindows(Corpus(corpus.path), RNN, 128, seed=5)
 
-    forwards = [fresh().sample(i) for i in range(6)]
+    forwards = [fresh().sample(i).tokens for i in range(6)]
     once = fresh()
-    backwards = [once.sample(i) for i in reversed(range(6))][::-1]
+    backwards = [once.sample(i).tokens for i in reversed(range(6))][::-1]
     np.testing.assert_array_equal(forwards, backwards)
-    np.testing.assert_array_equal(once.batch(1, 3), forwards[3:6])
+    np.testing.assert_array_equal(once.batch(3, 3).tokens, forwards[3:6])
     other = TrainingWindows(corpus, RNN, 128, seed=6)
-    assert any((other.sample(i) != forwards[i]).any() for i in range(6))
+    assert any((other.sample(i).tokens != forwards[i]).any() for i in range(6))
 
 
 def test_an_epoch_visits_every_slot_once_and_the_next_draws_afresh(corpus):

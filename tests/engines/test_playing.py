@@ -205,3 +205,14 @@ def test_what_a_step_allocates_does_not_grow_with_the_length():
     logits_of_one_layer = 8 * 3 * 1900 * 4
     assert peaks[1] < peaks[0] + 4096
     assert peaks[1] < logits_of_one_layer / 2
+
+
+@pytest.mark.parametrize("config", SMALL.values(), ids=SMALL)
+def test_an_engine_that_has_no_use_for_more_than_tokens_refuses_it(config):
+    player = engine(config)
+    with pytest.raises(TypeError, match="has no encoder"):
+        player.start(1, some_tokens(1, 4))
+    with pytest.raises(TypeError, match="without controls"):
+        player.read(some_tokens(1, 4), player.start(1), np.zeros((1, 4, 8)))
+    with pytest.raises(TypeError, match="without controls"):
+        player.step(np.array([0]), player.start(1), np.zeros((1, 8)))

@@ -141,6 +141,15 @@ def test_a_tiny_model_learns_eight_bars_by_heart(config, rate):
     assert loss < 0.1, f"{loss:.3f} nats per token after 150 steps"
 
 
+@every_model
+def test_a_model_that_has_no_use_for_more_than_tokens_refuses_it(config):
+    model = lively(config)
+    with pytest.raises(TypeError, match="has no encoder"):
+        model.start(1, some_tokens(1, 4))
+    with pytest.raises(TypeError, match="made without controls"):
+        model(some_tokens(1, 4), None, torch.zeros(1, 4, 8))
+
+
 @pytest.mark.parametrize("config", [SMALL["lstm"], SMALL["transformer"]], ids=["lstm", "other"])
 def test_a_model_refuses_the_memory_of_another_kind(config):
     other = SMALL["transformer" if isinstance(config, LstmConfig) else "lstm"]

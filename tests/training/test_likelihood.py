@@ -24,7 +24,7 @@ class Uniform(models.Model):
         self.nothing = torch.nn.Parameter(torch.zeros(1))
         self.shown = []
 
-    def forward(self, tokens, state=None):
+    def forward(self, tokens, state=None, controls=None):
         assert not self.training
         self.shown.append(tokens)
         return torch.zeros(*tokens.shape, SIZE), state

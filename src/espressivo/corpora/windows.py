@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from espressivo.codecs import Codec
 from espressivo.corpora.augmentation import Augmentation
+from espressivo.corpora.batch import Batch, Controls, Sample
 from espressivo.corpora.corpus import Corpus
 from espressivo.corpora.excerpts import excerpt, settled
 from espressivo.errors import ConfigError, CorpusError
@@ -52,14 +53,14 @@ class TrainingWindows:
         """Give the number of windows in an epoch, at four tokens a note."""
         return int(self._slots[-1])
 
-    def sample(self, index: int) -> NDArray[np.int64]:
+    def sample(self, index: int) -> Sample:
         """Give window `index`; those of one epoch cover the corpus once."""
         piece, first, rng = self._place(index)
-        return self._cut(piece, first, rng)
+        return Sample(self._cut(piece, first, rng))
 
-    def batch(self, step: int, size: int) -> NDArray[np.int64]:
-        """Give the windows of training step `step`, [size, length + 1]."""
-        return np.stack([self.sample(step * size + i) for i in range(size)])
+    def batch(self, first: int, size: int) -> Batch:
+        """Give the windows `first` to `first + size`."""
+        return Batch.of([self.sample(first + i) for i in range(size)])
 
     def _place(self, index: int) -> tuple[int, int, np.random.Generator]:
         """Give the piece a window comes from, its first note, and what draws the rest."""
@@ -118,11 +119,21 @@ class TrainingWindows:
 
 
 class Window(NamedTuple):
-    """A stretch of a piece for evaluation: `inputs` begin with the codec's start token."""
+    """A stretch of a piece for evaluation: `inputs` begin with the codec's start token.
+
+    `controls` [t, c] are what holds for every target; `source` [s] is what an encoder reads.
+    """
 
     inputs: NDArray[np.int64]
     targets: NDArray[np.int64]
     piece: int
+    controls: Controls | None = None
+    source: NDArray[np.int64] | None = None
+
+    @property
+    def sample(self) -> Sample:
+        """The same as one row of a batch."""
+        return Sample(np.append(self.inputs[:1], self.targets), self.controls, self.source)
 
 
 def evaluation_windows(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Tokens = NDArray[np.integer]
 Logits = NDArray[np.float32]
+Controls = NDArray[np.floating]
 Weights = dict[str, NDArray[np.floating]]
 
 
@@ -51,21 +52,27 @@ class Engine(Protocol):
         """The most tokens a state can hold; None for any number."""
         ...
 
-    def start(self, batch: int) -> State:
-        """Give the memory of having read nothing, for `batch` sequences."""
+    def start(self, batch: int, source: Tokens | None = None) -> State:
+        """Give the memory of having read nothing, for `batch` sequences.
+
+        `source` [batch, s], -1 padded, is what an encoder reads first; where there is none,
+        TypeError.
+        """
         ...
 
-    def read(self, tokens: Tokens, state: State) -> Logits:
+    def read(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read tokens [batch, time] into the state; give the logits [batch, v] after the last.
 
+        `controls` [batch, time, c] are what holds for the event after each token; None if unset.
         Memory beyond the state's own is bounded, however long the primer. Raises ValueError if
         the state would hold more than `context` tokens, and then leaves it as it was.
         """
         ...
 
-    def step(self, tokens: Tokens, state: State) -> Logits:
+    def step(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read one token of each sequence, [batch]; give the logits [batch, v] after it.
 
+        `controls` [batch, c] are what holds for the event after it.
         Raises ValueError if the state is full.
         """
         ...
@@ -81,6 +88,18 @@ def check_tokens(tokens: Tokens, state: State, dimensions: int, vocabulary_size:
     if low < 0 or high >= vocabulary_size:
         wrong = low if low < 0 else high
         raise ValueError(f"token {wrong} is outside the vocabulary 0 to {vocabulary_size - 1}")
+
+
+def refuse_source(engine: Engine, source: object) -> None:
+    """Refuse what only an encoder could read."""
+    if source is not None:
+        raise TypeError(f"{type(engine).__name__} has no encoder; it starts without a source")
+
+
+def refuse_controls(engine: Engine, controls: object) -> None:
+    """Refuse what only a model trained with controls could follow."""
+    if controls is not None:
+        raise TypeError(f"{type(engine).__name__} plays a model without controls; give it none")
 
 
 def check_room(length: int, count: int, context: int | None) -> None:

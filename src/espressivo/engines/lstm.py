@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espressivo.configs import LstmConfig
-from espressivo.engines.engine import Logits, State, Tokens, Weights, check_tokens
+from espressivo.engines.engine import (
+    Controls,
+    Logits,
+    State,
+    Tokens,
+    Weights,
+    check_tokens,
+    refuse_controls,
+    refuse_source,
+)
 from espressivo.engines.slab import slab
 
 CHUNK = 256
@@ -67,14 +76,16 @@ class LstmEngine:
         arrays["output_bias"] = weights["output.bias"]
         self.weights = slab(arrays)
 
-    def start(self, batch: int) -> LstmState:
+    def start(self, batch: int, source: Tokens | None = None) -> LstmState:
         """Give the memory of having read nothing."""
+        refuse_source(self, source)
         layers, width = self.config.layers, self.config.width
         joined = np.zeros((layers, batch, 2 * width), np.float32)
         return LstmState(joined, np.zeros((layers, batch, width), np.float32))
 
-    def step(self, tokens: Tokens, state: State) -> Logits:
+    def step(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read one token of each sequence; give the logits after it."""
+        refuse_controls(self, controls)
         check_tokens(tokens, state, 1, self.vocabulary_size)
         state = _own(state)
         weights, width = self.weights, self.config.width
@@ -92,8 +103,9 @@ class LstmEngine:
         state.length += 1
         return self._logits(state)
 
-    def read(self, tokens: Tokens, state: State) -> Logits:
+    def read(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read tokens layer by layer, so that inputs are multiplied many at a time."""
+        refuse_controls(self, controls)
         check_tokens(tokens, state, 2, self.vocabulary_size)
         state = _own(state)
         for first in range(0, tokens.shape[1], CHUNK):

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from espressivo.configs import TransformerConfig
-from espressivo.engines.engine import Logits, State, Tokens, check_room, check_tokens
+from espressivo.engines.engine import Controls, Logits, State, Tokens, check_room, check_tokens
 from espressivo.models import Model
 from espressivo.models import State as Memory
 
@@ -45,16 +45,19 @@ class TorchEngine:
         self.vocabulary_size = model.vocabulary_size
         self.context = model.config.context if isinstance(model.config, TransformerConfig) else None
 
-    def start(self, batch: int) -> TorchState:
+    def start(self, batch: int, source: Tokens | None = None) -> TorchState:
         """Give the memory of having read nothing."""
-        return TorchState(self.model.start(batch), batch)
+        device = next(self.model.parameters()).device
+        given = None if source is None else torch.as_tensor(source, device=device)
+        with torch.inference_mode():
+            return TorchState(self.model.start(batch, given), batch)
 
-    def step(self, tokens: Tokens, state: State) -> Logits:
+    def step(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read one token of each sequence; give the logits after it."""
         check_tokens(tokens, state, 1, self.vocabulary_size)
-        return self.read(tokens[:, None], state)
+        return self.read(tokens[:, None], state, None if controls is None else controls[:, None])
 
-    def read(self, tokens: Tokens, state: State) -> Logits:
+    def read(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read tokens many at a time; give the logits after the last."""
         check_tokens(tokens, state, 2, self.vocabulary_size)
         if not isinstance(state, TorchState):
@@ -62,7 +65,12 @@ class TorchEngine:
         check_room(state.length, tokens.shape[1], self.context)
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            for piece in torch.split(torch.as_tensor(tokens, device=device), CHUNK, dim=1):
-                logits, state.memory = self.model(piece, state.memory)
+            for first in range(0, tokens.shape[1], CHUNK):
+                now = slice(first, first + CHUNK)
+                piece = torch.as_tensor(tokens[:, now], device=device)
+                told = None
+                if controls is not None:
+                    told = torch.as_tensor(controls[:, now], device=device)
+                logits, state.memory = self.model(piece, state.memory, told)
         last: Logits = logits[:, -1].float().cpu().numpy()
         return last

@@ -14,7 +14,17 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from espressivo.configs import TransformerConfig
-from espressivo.engines.engine import Logits, State, Tokens, Weights, check_room, check_tokens
+from espressivo.engines.engine import (
+    Controls,
+    Logits,
+    State,
+    Tokens,
+    Weights,
+    check_room,
+    check_tokens,
+    refuse_controls,
+    refuse_source,
+)
 from espressivo.engines.transformer_weights import Layer, lay_out
 
 EPSILON = 1e-5
@@ -115,16 +125,18 @@ class TransformerEngine:
         """The most tokens a state can hold."""
         return self.config.context
 
-    def start(self, batch: int) -> TransformerState:
+    def start(self, batch: int, source: Tokens | None = None) -> TransformerState:
         """Give the memory of having read nothing."""
+        refuse_source(self, source)
         config = self.config
         head_width = config.attention // config.heads
         capacity = min(FIRST_CAPACITY, config.context)
         shape = (config.layers, 2, batch, config.heads, head_width, capacity + PADDING)
         return TransformerState(np.empty(shape, np.float32))
 
-    def step(self, tokens: Tokens, state: State) -> Logits:
+    def step(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read one token of each sequence; give the logits after it."""
+        refuse_controls(self, controls)
         check_tokens(tokens, state, 1, self.vocabulary_size)
         state = _own(state)
         self._make_room(state, 1)
@@ -143,8 +155,9 @@ class TransformerEngine:
         logits: Logits = room.normal @ self.weights.output
         return logits
 
-    def read(self, tokens: Tokens, state: State) -> Logits:
+    def read(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read tokens many at a time; give the logits after the last."""
+        refuse_controls(self, controls)
         check_tokens(tokens, state, 2, self.vocabulary_size)
         state = _own(state)
         self._make_room(state, tokens.shape[1])

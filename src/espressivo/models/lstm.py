@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from espressivo.configs import LstmConfig
-from espressivo.models.model import Model, State
+from espressivo.models.model import Model, State, refuse_controls, refuse_source
 
 
 @dataclass
@@ -70,16 +70,21 @@ class Lstm(Model):
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def start(self, batch: int) -> LstmState:
+    def start(self, batch: int, source: Int[Tensor, "b s"] | None = None) -> LstmState:
         """Give the memory of having read nothing."""
+        refuse_source(self, source)
         like: Any = self.output.weight
         zeros = like.new_zeros(self.config.layers, batch, self.config.width)
         return LstmState(zeros, zeros)
 
     def forward(
-        self, tokens: Int[Tensor, "b t"], state: State | None = None
+        self,
+        tokens: Int[Tensor, "b t"],
+        state: State | None = None,
+        controls: Float[Tensor, "b t c"] | None = None,
     ) -> tuple[Float[Tensor, "b t v"], State]:
         """Give the logits after every token, and the memory after the last."""
+        refuse_controls(self, controls)
         memory = self.start(len(tokens)) if state is None else state
         if not isinstance(memory, LstmState):
             raise TypeError(f"an LSTM cannot continue from {type(memory).__name__}")

@@ -39,12 +39,30 @@ class Model(nn.Module):
     config: ModelConfig
     vocabulary_size: int
 
-    def start(self, batch: int) -> State:
-        """Give the memory of having read nothing."""
+    def start(self, batch: int, source: Int[Tensor, "b s"] | None = None) -> State:
+        """Give the memory of having read nothing but, in an encoder, the source, -1 padded."""
         raise TypeError(f"{type(self).__name__} does not say how it starts")
 
     def forward(
-        self, tokens: Int[Tensor, "b t"], state: State | None = None
+        self,
+        tokens: Int[Tensor, "b t"],
+        state: State | None = None,
+        controls: Float[Tensor, "b t c"] | None = None,
     ) -> tuple[Float[Tensor, "b t v"], State]:
-        """Give the logits after every token, and the memory after the last."""
+        """Give the logits after every token, and the memory after the last.
+
+        Row i of `controls` is what holds for the event that comes after token i.
+        """
         raise TypeError(f"{type(self).__name__} does not say what it computes")
+
+
+def refuse_source(model: Model, source: object) -> None:
+    """Refuse what only an encoder could read."""
+    if source is not None:
+        raise TypeError(f"{type(model).__name__} has no encoder; it starts without a source")
+
+
+def refuse_controls(model: Model, controls: object) -> None:
+    """Refuse what only a model trained with controls could follow."""
+    if controls is not None:
+        raise TypeError(f"{type(model).__name__} was made without controls; give it none")

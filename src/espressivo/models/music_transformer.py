@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from espressivo.configs import TransformerConfig
 from espressivo.models.attention import BACKENDS, Attend
-from espressivo.models.model import Model, State
+from espressivo.models.model import Model, State, refuse_controls, refuse_source
 
 
 @dataclass
@@ -131,8 +131,9 @@ class MusicTransformer(Model):
         nn.init.normal_(self.embedding.weight, std=self.config.width**-0.5)
         nn.init.normal_(self.output.weight, std=0.02)
 
-    def start(self, batch: int) -> TransformerState:
+    def start(self, batch: int, source: Int[Tensor, "b s"] | None = None) -> TransformerState:
         """Give the memory of having read nothing."""
+        refuse_source(self, source)
         config = self.config
         like = self.output.weight
         shape = (batch, config.heads, 0, config.attention // config.heads)
@@ -140,9 +141,13 @@ class MusicTransformer(Model):
         return TransformerState(empty, list(empty))
 
     def forward(
-        self, tokens: Int[Tensor, "b t"], state: State | None = None
+        self,
+        tokens: Int[Tensor, "b t"],
+        state: State | None = None,
+        controls: Float[Tensor, "b t c"] | None = None,
     ) -> tuple[Float[Tensor, "b t v"], State]:
         """Give the logits after every token, and the keys and values of all tokens so far."""
+        refuse_controls(self, controls)
         if state is not None and not isinstance(state, TransformerState):
             raise TypeError(f"a transformer cannot continue from {type(state).__name__}")
         before = 0 if state is None else state.length

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from espressivo.codecs import Codec
-from espressivo.corpora import Corpus, Window, evaluation_windows
+from espressivo.corpora import Batch, Corpus, Window, evaluation_windows
 from espressivo.errors import CorpusError
 from espressivo.models import Model
+from espressivo.training.batches import predict
 
 TOKENS_AT_ONCE = {"cpu": 4_096, "cuda": 65_536}
 """Tokens that go through a model together in evaluation, which bounds the memory it takes."""
@@ -131,21 +132,14 @@ def loss_of(logits: torch.Tensor, targets: torch.Tensor, reduction: str = "mean"
 @torch.no_grad()
 def _nats(model: Model, group: Sequence[Window]) -> list[float]:
     """Give the nats of every window of a group, padded on the right to the longest."""
-    device = next(model.parameters()).device
-    longest = max(len(window.targets) for window in group)
-    inputs = np.zeros((len(group), longest), dtype=np.int64)
-    targets = np.full((len(group), longest), -1, dtype=np.int64)
-    for row, window in enumerate(group):
-        inputs[row, : len(window.inputs)] = window.inputs
-        targets[row, : len(window.targets)] = window.targets
     was_training = model.training
     model.eval()
     try:
-        logits, _ = model(torch.from_numpy(inputs).to(device))
+        logits, targets = predict(model, Batch.of([window.sample for window in group]))
     finally:
         model.train(was_training)
-    each = loss_of(logits, torch.from_numpy(targets).to(device), "none")
-    sums: list[float] = each.reshape(len(group), longest).double().sum(1).tolist()
+    each = loss_of(logits, targets, "none")
+    sums: list[float] = each.reshape(targets.shape).double().sum(1).tolist()
     return sums
 
 

@@ -19,10 +19,11 @@ from torch import nn
 from espressivo.checkpoint import Checkpoint, described
 from espressivo.codecs import Codec
 from espressivo.configs import ModelConfig
-from espressivo.corpora import Corpus, TrainingWindows, Window
+from espressivo.corpora import Batch, Corpus, TrainingWindows, Window
 from espressivo.errors import CheckpointError, TrainingError
 from espressivo.models import Model, build
 from espressivo.training import state
+from espressivo.training.batches import predict
 from espressivo.training.config import TrainingConfig
 from espressivo.training.likelihood import Likelihood, likelihood, loss_of, spread_windows
 from espressivo.training.optim import factor, optimizers
@@ -216,12 +217,11 @@ class Trainer:
         config = self.config
         self.model.train()
         self.model.zero_grad(set_to_none=True)
-        samples = [self.windows.sample(self.drawn + i) for i in range(config.batch)]
-        batch = torch.from_numpy(np.stack(samples)).to(self.device)
-        counted = int((batch[:, 1:] >= 0).sum())
+        batch = self.windows.batch(self.drawn, config.batch)
+        counted = batch.counted
         loss = 0.0
         with drawing(self.device, config.seed, self.step):
-            for part in batch.chunk(config.accumulate):
+            for part in batch.split(config.accumulate):
                 loss += self._backward(part, counted)
         bound = config.clip_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), bound))
@@ -239,12 +239,12 @@ class Trainer:
         self.torn = False
         return loss, norm, config.learning_rate * scale
 
-    def _backward(self, part: torch.Tensor, counted: int) -> float:
+    def _backward(self, part: Batch, counted: int) -> float:
         """Add the gradient of a part of a batch of `counted` tokens; give its share of the loss."""
         bfloat16 = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            logits, _ = self.forward(part[:, :-1].clamp(min=0))
-        loss = loss_of(logits, part[:, 1:], "sum") / counted
+            logits, targets = predict(self.model, part, self.forward)
+        loss = loss_of(logits, targets, "sum") / counted
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         value: float = loss.item()
         return value
