@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -29,7 +30,7 @@ from espressivo.codecs import Codec, MidiLike
 from espressivo.configs import CONFIGS, ModelConfig
 from espressivo.errors import CheckpointError, EspressivoError
 
-FORMAT = 1
+FORMAT = 2
 CODEC_KINDS: dict[str, type[MidiLike]] = {"midi-like": MidiLike}
 
 Weights = Mapping[str, NDArray[Any]]
@@ -85,11 +86,7 @@ def load(path: Path | str) -> Checkpoint:
     """
     path = Path(path)
     manifest = verify(path)
-    content = _json(path / "config.json", (path / "config.json").read_bytes())
-    if content.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: format {content.get('format')!r} is not {FORMAT}; a newer espressivo wrote it"
-        )
+    content = _upgraded(path, _json(path / "config.json", (path / "config.json").read_bytes()))
     config = _build(path, "model", CONFIGS, content)
     codec = _build(path, "codec", CODEC_KINDS, content)
     vocabulary = content.get("vocabulary")
@@ -246,6 +243,20 @@ def _json(file: Path, content: bytes) -> dict[str, Any]:
     return read
 
 
+def _upgraded(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Give the content of config.json as this version would have written it."""
+    version = content.get("format")
+    if version == 1:  # sinusoids were added or not
+        model = content.get("model")
+        if isinstance(model, dict) and isinstance(model.get("sinusoids"), bool):
+            model["sinusoids"] = "added" if model["sinusoids"] else "none"
+    elif version != FORMAT:
+        raise CheckpointError(
+            f"{path}: format {version!r} is not {FORMAT}; a newer espressivo wrote it"
+        )
+    return content
+
+
 def _build(path: Path, noun: str, kinds: Mapping[str, type[C]], content: dict[str, Any]) -> C:
     """Make a model's config or a codec from its fields, every one of the type it must have."""
     given = content.get(noun)
@@ -256,6 +267,7 @@ def _build(path: Path, noun: str, kinds: Mapping[str, type[C]], content: dict[st
     known = kinds[kind]
     hints = get_type_hints(known)
     names = {field.name for field in fields(known)}  # type: ignore[arg-type]  # all are dataclasses
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
     for name, value in given.items():
         if name not in names:
             raise CheckpointError(f"{path}/config.json: {kind} has no field {name!r}")
@@ -268,8 +280,13 @@ def _build(path: Path, noun: str, kinds: Mapping[str, type[C]], content: dict[st
 
 
 def _is_a(value: object, hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in inner
+    if origin is UnionType:
+        return any(_is_a(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is_a(one, inner[0]) for one in value)
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     return type(value) is hint

@@ -43,7 +43,10 @@ def reseal(path, name, content):
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
-@pytest.mark.parametrize("config", [LstmConfig(dropout=0.1), TransformerConfig(sinusoids=False)])
+@pytest.mark.parametrize(
+    "config",
+    [LstmConfig(dropout=0.1), TransformerConfig(patterns=("causal", "blocks:8"), values=256)],
+)
 def test_what_is_saved_is_loaded(codec, config, tmp_path):
     before = made(codec=codec, config=config)
     checkpoint.save(tmp_path / "one", before)
@@ -52,6 +55,16 @@ def test_what_is_saved_is_loaded(codec, config, tmp_path):
     assert after.weights.keys() == before.weights.keys()
     for name, array in before.weights.items():
         assert np.array_equal(after.weights[name], array)
+
+
+def test_a_checkpoint_of_the_first_format_is_loaded(saved):
+    content = json.loads((saved / "config.json").read_text())
+    for old, new in ((True, "added"), (False, "none")):
+        model = {"kind": "music-transformer", "layers": 1, "reach": 9, "sinusoids": old}
+        first = content | {"format": 1, "model": model}
+        reseal(saved, "config.json", json.dumps(first).encode())
+        config = checkpoint.load(saved).config
+        assert config == TransformerConfig(layers=1, reach=9, sinusoids=new)
 
 
 def test_the_digest_tells_contents_and_not_places(saved, tmp_path):
@@ -111,7 +124,7 @@ def test_what_the_manifest_does_not_name_is_never_opened(saved):
         (b"[1, 2]", "it holds list"),
         (b"[" * 100_000, "config.json is damaged"),
         (b"{}", "format None"),
-        (b'{"format": 2}', "a newer espressivo"),
+        (b'{"format": 3}', "a newer espressivo"),
     ],
 )
 def test_a_config_that_is_none_is_refused(content, words, saved):

@@ -17,7 +17,7 @@ SMALL: dict[str, ModelConfig] = {
     "lstm": LstmConfig(layers=3, width=16),
     "lstm of one layer": LstmConfig(layers=1, width=16),
     "transformer": transformer(),
-    "transformer with a short reach": transformer(reach=5, sinusoids=False),
+    "transformer with a short reach": transformer(reach=5, sinusoids="none"),
     "transformer with a long reach": transformer(reach=600, width=24),
 }
 

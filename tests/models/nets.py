@@ -17,7 +17,7 @@ SMALL: dict[str, ModelConfig] = {
     ),
     "transformer without sinusoids": TransformerConfig(
         layers=1, width=16, attention=16, feed_forward=32, heads=2, reach=7, context=64,
-        sinusoids=False,
+        sinusoids="none",
     ),
 }  # fmt: skip
 

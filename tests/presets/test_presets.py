@@ -96,7 +96,7 @@ def test_settings_are_read_by_the_type_of_their_field():
         [
             "model.layers=4",
             "model.dropout=0.2",
-            "model.sinusoids=false",
+            "model.sinusoids=none",
             "training.steps=1_000",
             "training.learning_rate=1e-4",
             "training.optimizer=muon",
@@ -107,7 +107,7 @@ def test_settings_are_read_by_the_type_of_their_field():
             "sampling.top_k=5",
         ],
     )
-    assert (found.model.layers, found.model.dropout, found.model.sinusoids) == (4, 0.2, False)
+    assert (found.model.layers, found.model.dropout, found.model.sinusoids) == (4, 0.2, "none")
     assert (found.training.steps, found.training.learning_rate) == (1000, 1e-4)
     assert (found.training.optimizer, found.training.betas) == ("muon", (0.8, 0.9))
     assert found.training.augmentation.stretch == (0.9, 1.0, 1.1)

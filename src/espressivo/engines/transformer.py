@@ -118,7 +118,9 @@ class TransformerEngine:
         self.config = config
         self.vocabulary_size = len(weights["output.weight"])
         self.weights = lay_out(config, weights)
-        self._sinusoids = sinusoids(config.context, config.width) if config.sinusoids else None
+        self._sinusoids: Logits | None = None
+        if config.sinusoids == "added":
+            self._sinusoids = sinusoids(config.context, config.width)
 
     @property
     def context(self) -> int | None:

@@ -43,6 +43,16 @@ class TransformerState:
         return TransformerState(keys, values, self.length)
 
 
+def _refuse_what_is_not_there(config: TransformerConfig) -> None:
+    """Refuse choices that a configuration can name and this model cannot make yet."""
+    made = {"position": "relative", "beyond": "zero", "shared_heads": False, "value_table": False}
+    made |= {"patterns": ("causal",), "activation": "relu", "qk_norm": False, "controls": ()}
+    made |= {"values": None, "sinusoids": config.sinusoids.replace("concatenated", "added")}
+    for name, value in made.items():
+        if getattr(config, name) != value:
+            raise ValueError(f"{name}={getattr(config, name)!r} cannot be built; try {value!r}")
+
+
 def sinusoids(positions: Int[Tensor, " t"], width: int) -> Float[Tensor, "t w"]:
     """Give tensor2tensor's timing signal: all sines, then all cosines, periods 2 pi to 20000 pi."""
     count = width // 2
@@ -110,6 +120,7 @@ class MusicTransformer(Model):
     ) -> None:
         """Initialise so that the first loss is near log(vocabulary)."""
         super().__init__()
+        _refuse_what_is_not_there(config)
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r} is none of {', '.join(BACKENDS)}")
         self.config: TransformerConfig = config
@@ -152,7 +163,7 @@ class MusicTransformer(Model):
             raise TypeError(f"a transformer cannot continue from {type(state).__name__}")
         before = 0 if state is None else state.length
         x = self.embedding(tokens) * self.config.width**0.5
-        if self.config.sinusoids:
+        if self.config.sinusoids == "added":
             positions = torch.arange(before, before + tokens.shape[1], device=tokens.device)
             x = x + sinusoids(positions, self.config.width).to(x.dtype)
         x = self.dropout(x)

@@ -119,7 +119,7 @@ def music_transformer() -> Preset:
             heads=8,  # section 4.2
             reach=1024,  # table 3, "1024r": half the length of training
             context=2048,  # table 3, L
-            sinusoids=True,  # tensor2tensor, pos="timing"
+            sinusoids="added",  # tensor2tensor, pos="timing"
             dropout=0.1,  # section 4.2
         ),
         training=TrainingConfig(
@@ -205,7 +205,7 @@ def espressivo_transformer() -> Preset:
             heads=3,
             reach=512,
             context=1024,
-            sinusoids=False,
+            sinusoids="none",
             dropout=0.0,
         ),
         training=TrainingConfig(
