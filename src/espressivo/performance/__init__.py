@@ -18,6 +18,7 @@ from espressivo.performance.arrays import (
     Event,
     Track,
 )
+from espressivo.performance.melody import infer_melody, is_melody
 from espressivo.performance.performance import Performance
 
 __all__ = [
@@ -33,4 +34,6 @@ __all__ = [
     "Event",
     "Performance",
     "Track",
+    "infer_melody",
+    "is_melody",
 ]
