@@ -97,7 +97,8 @@ def likelihood(performance, melody):
         struck = notes[notes["onset"] == now]["pitch"]
         if now in begins:
             new = begins[now]
-            ways = {new: max(total + move(state, new) for state, total in ways.items())}
+            found = [total + move(state, new) for state, total in ways.items()]
+            ways = {new: max(found, default=-np.inf)}
         elif len(down):
             ways = {k: total for k, total in ways.items() if k is not None and k not in struck}
         else:
