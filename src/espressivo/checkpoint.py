@@ -26,12 +26,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from espressivo.codecs import Codec, MidiLike
+from espressivo.codecs import Codec, MidiLike, NoteTuple
 from espressivo.configs import CONFIGS, ModelConfig
 from espressivo.errors import CheckpointError, EspressivoError
 
 FORMAT = 2
-CODEC_KINDS: dict[str, type[MidiLike]] = {"midi-like": MidiLike}
+CODEC_KINDS: dict[str, type[MidiLike] | type[NoteTuple]] = {
+    "midi-like": MidiLike,
+    "note-tuple": NoteTuple,
+}
 
 Weights = Mapping[str, NDArray[Any]]
 C = TypeVar("C")
@@ -52,10 +55,12 @@ class Checkpoint:
     digest: str = ""
 
 
-def save(path: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes] | None = None) -> None:
+def save(
+    path: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes | Path] | None = None
+) -> None:
     """Write a checkpoint to a folder that must not exist yet, all of it or nothing.
 
-    `extra` holds further files by name. Everything is written to a temporary folder beside
+    `extra` holds further files by name, or where they lie and are moved from. Everything is written to a temporary folder beside
     `path`, flushed to disk and renamed, so that a killed process leaves no half checkpoint.
     """
     path = Path(path)
@@ -150,7 +155,7 @@ def release(
     path: Path,
     dtype: Literal["float16", "float32"] = "float16",
     card: Mapping[str, Any] | None = None,
-    extra: Mapping[str, bytes] | None = None,
+    extra: Mapping[str, bytes | Path] | None = None,
 ) -> Path:
     """Write a checkpoint, or the best of a run, as one to give away: weights, config and card.
 
@@ -187,7 +192,7 @@ def _cast(path: Path, name: str, weights: NDArray[Any], dtype: str) -> NDArray[A
     return cast
 
 
-def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> None:
+def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes | Path]) -> None:
     vocabulary = checkpoint.codec.vocabulary
     content = {
         "format": FORMAT,
@@ -198,8 +203,11 @@ def _write(folder: Path, checkpoint: Checkpoint, extra: Mapping[str, bytes]) -> 
     weights = {name: np.ascontiguousarray(array) for name, array in checkpoint.weights.items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
-    for name, data in extra.items():
-        (folder / name).write_bytes(data)
+    for name, content_or_place in extra.items():
+        if isinstance(content_or_place, Path):
+            content_or_place.rename(folder / name)
+        else:
+            (folder / name).write_bytes(content_or_place)
     manifest = {file.name: _entry(file) for file in sorted(folder.iterdir())}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     for file in folder.iterdir():

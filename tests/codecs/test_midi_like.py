@@ -204,8 +204,9 @@ def test_impossible_settings_are_named(setting, message):
         MidiLike(**setting)
 
 
-@pytest.mark.parametrize("name", CODECS)
-def test_a_piece_starts_from_one_maximal_shift(name):
-    codec = CODECS[name]
+@pytest.mark.parametrize(
+    "codec", [codec for codec in CODECS.values() if isinstance(codec, MidiLike)], ids=str
+)
+def test_a_piece_starts_from_one_maximal_shift(codec):
     assert codec.vocabulary.describe(codec.start) == ("shift", codec.max_shift)
     assert codec.seconds(codec.max_shift) == 1.0

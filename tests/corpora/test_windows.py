@@ -14,7 +14,7 @@ from espressivo.corpora import (
     evaluation_windows,
 )
 from espressivo.corpora.augmentation import Change
-from espressivo.corpora.excerpts import LEAD, excerpt, settled
+from espressivo.corpora.excerpts import LEAD, excerpt
 from espressivo.errors import ConfigError, CorpusError
 from espressivo.performance import SUSTAIN, Performance
 from tests.corpora.making import music
@@ -58,9 +58,8 @@ def test_what_is_settled_of_an_excerpt_is_what_the_piece_says(codec, performance
     first = data.draw(st.integers(0, len(piece) - 1))
     cut = excerpt(piece.notes, piece.controls, first, data.draw(st.integers(1, 30)))
     tokens = codec.encode(Performance(cut.notes, cut.controls))
-    sure = tokens if cut.ends else tokens[: settled(tokens, codec.vocabulary)]
-    on = codec.vocabulary.ids("note_on")
-    onsets = np.flatnonzero((sure >= on.start) & (sure < on.stop))
+    sure = tokens if cut.ends else tokens[: codec.settled(tokens)]
+    onsets = codec.onsets(sure)
     if len(onsets) > cut.lead:
         assert is_stretch_of(sure[onsets[cut.lead] :], codec.encode(piece))
 

@@ -2,15 +2,16 @@
 
 from espressivo.codecs.codec import Codec, Decoder, decode
 from espressivo.codecs.midi_like import MidiLike
+from espressivo.codecs.note_tuple import NoteTuple
 from espressivo.codecs.vocabulary import Vocabulary
 
-CODECS: dict[str, MidiLike] = {
+CODECS: dict[str, MidiLike | NoteTuple] = {
     "oore2018": MidiLike(steps_per_second=125, max_shift=125),
     "oore2018-pedal": MidiLike(steps_per_second=125, max_shift=125, pedal="events"),
     "performance-rnn": MidiLike(),
     "performance-rnn-plain": MidiLike(velocity_bins=0),
     "score2perf": MidiLike(lowest=21, highest=108, reserved=True),
 }
-"""The published vocabularies: 413, 415, 388, 356 and 308 + 2 events."""
+"""The published vocabularies: 413, 415, 388, 356 and 308 + 2 events; 315 for notes said whole."""
 
-__all__ = ["CODECS", "Codec", "Decoder", "MidiLike", "Vocabulary", "decode"]
+__all__ = ["CODECS", "Codec", "Decoder", "MidiLike", "NoteTuple", "Vocabulary", "decode"]

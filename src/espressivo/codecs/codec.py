@@ -44,7 +44,10 @@ class Decoder(Protocol):
         ...
 
     def close(self) -> list[Event]:
-        """End what still sounds and lift what is still held, now."""
+        """End what still sounds and lift what is still held.
+
+        Now, or where notes say how long they are, when they said.
+        """
         ...
 
 
@@ -59,6 +62,33 @@ class Codec(Protocol):
     @property
     def start(self) -> int:
         """The token a model hears before the first one of a piece."""
+        ...
+
+    @property
+    def steps_per_second(self) -> int:
+        """How fine the grid of time is."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """How many tokens belong together: a window holds whole strides, after the start token."""
+        ...
+
+    @property
+    def tokens_per_note(self) -> int:
+        """What a note costs, about."""
+        ...
+
+    def steps_of(self, token: int) -> int:
+        """Give the steps of the grid that pass with a token."""
+        ...
+
+    def onsets(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give where in the tokens of a piece its notes begin; any is a place for a window."""
+        ...
+
+    def settled(self, tokens: NDArray[np.int64]) -> int:
+        """Count the tokens of an excerpt that notes after its last one could not change."""
         ...
 
     def quantize(self, performance: Performance) -> Performance:

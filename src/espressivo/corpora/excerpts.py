@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from espressivo.codecs import Vocabulary
 from espressivo.performance import PEDAL_DOWN, SUSTAIN, Array
 
 LEAD = 512
@@ -44,25 +42,10 @@ def excerpt(notes: Array, controls: Array, first: int, count: int) -> Excerpt:
     chosen = notes[first - lead : last]
     ends = last == len(notes)
     now = bisect_left(controls, float(chosen["onset"][0]), key=_time)
-    # Up to where the last onset and what it ends with can be seen; see `settled`.
+    # Up to where the last onset and what it ends with can be seen; see `Codec.settled`.
     until = len(controls) if ends else bisect_right(controls, float(chosen["onset"][-1]), key=_time)
     moves = np.concatenate([_standing(controls[:now]), controls[now:until]])
     return Excerpt(chosen, moves, lead, ends)
-
-
-def settled(tokens: NDArray[np.int64], vocabulary: Vocabulary) -> int:
-    """Count the tokens of an excerpt that later notes could not change.
-
-    These are all before the step of the last onset: notes that follow, and releases nobody
-    heard of, come at that step or after it.
-    """
-    shift, struck = vocabulary.ids("shift"), vocabulary.ids("note_on")
-    is_on = (tokens >= struck.start) & (tokens < struck.stop)
-    if not is_on.any():
-        return 0
-    last = len(tokens) - int(np.argmax(is_on[::-1])) - 1
-    is_shift = (tokens[:last] >= shift.start) & (tokens[:last] < shift.stop)
-    return last - int(np.argmax(is_shift[::-1])) if is_shift.any() else 0
 
 
 def _lead(before: Array, held_since: float) -> int:

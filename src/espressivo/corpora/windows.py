@@ -20,12 +20,9 @@ from espressivo.codecs import Codec
 from espressivo.corpora.augmentation import Augmentation
 from espressivo.corpora.batch import Batch, Controls, Sample
 from espressivo.corpora.corpus import Corpus
-from espressivo.corpora.excerpts import excerpt, settled
+from espressivo.corpora.excerpts import excerpt
 from espressivo.errors import ConfigError, CorpusError
 from espressivo.performance import Performance
-
-TOKENS_PER_NOTE = 4
-"""What a note costs, about, in the vocabularies of `CODECS`: 4.03 in MAESTRO at 388 events."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class TrainingWindows:
             raise ConfigError(f"length={self.length} must be at least 1; try 512")
 
     def __len__(self) -> int:
-        """Give the number of windows in an epoch, at four tokens a note."""
+        """Give the number of windows in an epoch, by what a note costs in tokens."""
         return int(self._slots[-1])
 
     def sample(self, index: int) -> Sample:
@@ -76,7 +73,7 @@ class TrainingWindows:
 
     @property
     def _notes(self) -> int:
-        return max(self.length // TOKENS_PER_NOTE, 1)
+        return max(self.length // self.codec.tokens_per_note, 1)
 
     @cached_property
     def _pieces(self) -> list[int]:
@@ -99,7 +96,7 @@ class TrainingWindows:
         while True:
             cut = excerpt(notes, controls, first, count)
             tokens = self.codec.encode(change(cut.notes, cut.controls))
-            sure = tokens if cut.ends else tokens[: settled(tokens, self.codec.vocabulary)]
+            sure = tokens if cut.ends else tokens[: self.codec.settled(tokens)]
             window = self._from(sure, cut.lead, first)
             if cut.ends or len(window) >= wanted:
                 break
@@ -113,8 +110,7 @@ class TrainingWindows:
         """Drop what only leads up to the first note, or begin with the start token."""
         if not first:
             return np.concatenate([[self.codec.start], tokens])
-        struck = self.codec.vocabulary.ids("note_on")
-        onsets = np.flatnonzero((tokens >= struck.start) & (tokens < struck.stop))
+        onsets = self.codec.onsets(tokens)
         return tokens[onsets[min(lead, len(onsets) - 1)] :] if len(onsets) else tokens[:0]
 
 
@@ -142,10 +138,12 @@ def evaluation_windows(
     """Cut every piece into consecutive windows of `length` tokens and the tail.
 
     This is the protocol of tensor2tensor's `split_in_eval`: nothing is carried over from one
-    window to the next, nothing is augmented, and leading silence is dropped.
+    window to the next, nothing is augmented, and leading silence is dropped. Where the codec's
+    tokens belong together, so many of them as fit into `length` are a window.
     """
     if length < 1:
         raise ConfigError(f"length={length} must be at least 1; try 2048")
+    length = max(length // codec.stride, 1) * codec.stride
     for number, performance in enumerate(performances):
         tokens = codec.encode(performance.trimmed())
         for cut in range(0, len(tokens), length):

@@ -58,9 +58,7 @@ class Prompt:
 
 def step_seconds(codec: Codec) -> float:
     """Give the seconds that a shift of 1 takes."""
-    decoder = codec.decoder()
-    decoder.push(codec.vocabulary.id("shift", 1))
-    return decoder.time
+    return 1 / codec.steps_per_second
 
 
 def unconditional(codec: Codec, seconds: float) -> Prompt:

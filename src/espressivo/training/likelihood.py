@@ -66,7 +66,12 @@ class Likelihood:
 
 def likelihood(model: Model, codec: Codec, windows: Iterable[Window]) -> Likelihood:
     """Evaluate on fixed windows, without dropout; CorpusError if they hold no token."""
-    total = sum((one for _, one in each_likelihood(model, codec, windows)), Likelihood())
+    return together(one for _, one in each_likelihood(model, codec, windows))
+
+
+def together(parts: Iterable[Likelihood]) -> Likelihood:
+    """Add up the likelihoods of sets of windows; CorpusError if they hold no token."""
+    total = sum(parts, Likelihood())
     if not total.tokens:
         raise CorpusError("nothing to evaluate: the performances hold no notes")
     return total
@@ -159,8 +164,6 @@ def _worth(codec: Codec) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     size = len(codec.vocabulary)
     notes, seconds = np.zeros(size, dtype=np.int64), np.zeros(size)
     for token in range(size):
-        decoder = codec.decoder()
-        decoder.push(token)
-        seconds[token] = decoder.time
+        seconds[token] = codec.steps_of(token) / codec.steps_per_second
         notes[token] = codec.vocabulary.describe(token)[0] == "note_on"
     return notes, seconds
