@@ -76,7 +76,7 @@ def fitted(row: Row, budget: Budget, seed: int) -> tuple[Preset, list[str]]:
 
 def finish(row: Row, budget: Budget, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train one row with one seed to its end, judge it, and give everything known of it."""
-    run = options.out / f"{budget.name}-{row.name}-{seed}"
+    run = options.out / f"{budget.name} {row.name} {seed}".replace(" ", "-")
     done = run / "result.json"
     if done.is_file():
         result: dict[str, Any] = json.loads(done.read_text())
