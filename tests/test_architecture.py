@@ -14,6 +14,7 @@ LAYERS = [
     "errors",
     "performance score configs",
     "midi codecs features audio roll",
+    "controls",
     "corpora models evaluation checkpoint notebook",
     "engines bundle",
     "training generation",

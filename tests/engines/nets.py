@@ -16,6 +16,9 @@ def transformer(**changes) -> TransformerConfig:
 SMALL: dict[str, ModelConfig] = {
     "lstm": LstmConfig(layers=3, width=16),
     "lstm of one layer": LstmConfig(layers=1, width=16),
+    "lstm that is told": LstmConfig(
+        layers=2, width=16, controls=("notes-per-second", "pitch-class-histogram"), optional=True
+    ),
     "transformer": transformer(),
     "transformer with a short reach": transformer(reach=5, sinusoids="none"),
     "transformer with a long reach": transformer(reach=600, width=24),
@@ -29,7 +32,10 @@ def shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
         stack = {}
         for layer in range(config.layers):
             stack |= {
-                f"lstm.weight_ih_l{layer}": (4 * width, width if layer else vocabulary),
+                f"lstm.weight_ih_l{layer}": (
+                    4 * width,
+                    width if layer else vocabulary + config.told,
+                ),
                 f"lstm.weight_hh_l{layer}": (4 * width, width),
                 f"lstm.bias_ih_l{layer}": (4 * width,),
                 f"lstm.bias_hh_l{layer}": (4 * width,),

@@ -207,7 +207,7 @@ def test_what_a_step_allocates_does_not_grow_with_the_length():
     assert peaks[1] < logits_of_one_layer / 2
 
 
-@pytest.mark.parametrize("config", SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize("config", [SMALL["lstm"], SMALL["transformer"]], ids=["lstm", "other"])
 def test_an_engine_that_has_no_use_for_more_than_tokens_refuses_it(config):
     player = engine(config)
     with pytest.raises(TypeError, match="has no encoder"):

@@ -9,6 +9,9 @@ VOCABULARY = 40
 
 SMALL: dict[str, ModelConfig] = {
     "lstm": LstmConfig(layers=2, width=16),
+    "lstm that is told": LstmConfig(
+        layers=2, width=16, controls=("notes-per-second", "pitch-class-histogram"), optional=True
+    ),
     "transformer": TransformerConfig(
         layers=2, width=16, attention=24, feed_forward=32, heads=3, reach=64, context=64
     ),

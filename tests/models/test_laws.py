@@ -141,7 +141,7 @@ def test_a_tiny_model_learns_eight_bars_by_heart(config, rate):
     assert loss < 0.1, f"{loss:.3f} nats per token after 150 steps"
 
 
-@every_model
+@pytest.mark.parametrize("config", [SMALL["lstm"], SMALL["transformer"]], ids=["lstm", "other"])
 def test_a_model_that_has_no_use_for_more_than_tokens_refuses_it(config):
     model = lively(config)
     with pytest.raises(TypeError, match="has no encoder"):

@@ -102,6 +102,15 @@ def refuse_controls(engine: Engine, controls: object) -> None:
         raise TypeError(f"{type(engine).__name__} plays a model without controls; give it none")
 
 
+def check_controls(controls: Controls, tokens: Tokens, told: int) -> None:
+    """Refuse controls that are not `told` numbers for every token."""
+    if controls.shape != (*tokens.shape, told):
+        raise ValueError(
+            f"controls have shape {list(controls.shape)}; "
+            f"these tokens and this model need {[*tokens.shape, told]}"
+        )
+
+
 def check_room(length: int, count: int, context: int | None) -> None:
     """Refuse to read `count` tokens more than fit behind `length`."""
     if context is not None and length + count > context:

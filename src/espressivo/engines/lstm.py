@@ -16,6 +16,7 @@ from espressivo.engines.engine import (
     State,
     Tokens,
     Weights,
+    check_controls,
     check_tokens,
     refuse_controls,
     refuse_source,
@@ -71,7 +72,8 @@ class LstmEngine:
                 arrays[f"joined{layer}"] = np.concatenate([inputs, hidden])
                 arrays[f"bias{layer}"] = bias
             else:
-                arrays["events"], arrays["joined0"] = inputs + bias, hidden
+                events, told = inputs[: self.vocabulary_size], inputs[self.vocabulary_size :]
+                arrays |= {"events": events + bias, "told": told, "joined0": hidden}
         arrays["output"] = weights["output.weight"].T
         arrays["output_bias"] = weights["output.bias"]
         self.weights = slab(arrays)
@@ -85,8 +87,8 @@ class LstmEngine:
 
     def step(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read one token of each sequence; give the logits after it."""
-        refuse_controls(self, controls)
         check_tokens(tokens, state, 1, self.vocabulary_size)
+        self._check(tokens, controls)
         state = _own(state)
         weights, width = self.weights, self.config.width
         for layer in range(self.config.layers):
@@ -96,7 +98,7 @@ class LstmEngine:
                 state.gates += weights[f"bias{layer}"]
             else:
                 np.matmul(joined[:, width:], weights["joined0"], out=state.gates)
-                state.gates += weights["events"][tokens]
+                state.gates += self._heard(tokens, controls)
             _cell(state.gates, state.cells[layer], joined[:, width:], state.scratch)
             if layer + 1 < self.config.layers:
                 state.joined[layer + 1, :, :width] = joined[:, width:]
@@ -105,16 +107,33 @@ class LstmEngine:
 
     def read(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read tokens layer by layer, so that inputs are multiplied many at a time."""
-        refuse_controls(self, controls)
         check_tokens(tokens, state, 2, self.vocabulary_size)
+        self._check(tokens, controls)
         state = _own(state)
         for first in range(0, tokens.shape[1], CHUNK):
-            self._read(tokens[:, first : first + CHUNK], state)
+            now = slice(first, first + CHUNK)
+            self._read(tokens[:, now], state, None if controls is None else controls[:, now])
         return self._logits(state)
 
-    def _read(self, tokens: Tokens, state: LstmState) -> None:
+    def _check(self, tokens: Tokens, controls: Controls | None) -> None:
+        if not self.config.controls:
+            refuse_controls(self, controls)
+        elif controls is not None:
+            check_controls(controls, tokens, self.config.told)
+
+    def _heard(self, tokens: Tokens, controls: Controls | None) -> Logits:
+        """Give what events, and what is told beside them, add to the gates of the first layer."""
+        gates: Logits = self.weights["events"][tokens]
+        if controls is not None:
+            gates += controls.astype(np.float32, copy=False) @ self.weights["told"]
+        elif self.config.optional:
+            gates += self.weights["told"][0]  # the flag that says so
+        return gates
+
+    def _read(self, tokens: Tokens, state: LstmState, controls: Controls | None) -> None:
         weights, width = self.weights, self.config.width
-        gates = weights["events"][tokens.T]  # t b 4w
+        told = None if controls is None else controls.swapaxes(0, 1)
+        gates = self._heard(tokens.T, told)  # t b 4w
         for layer in range(self.config.layers):
             hidden = np.empty((*gates.shape[:2], width), np.float32)
             weight = weights[f"joined{layer}"][-width:]

@@ -37,7 +37,7 @@ class LstmState:
 
 
 class Lstm(Model):
-    """Events in as one-hot vectors, logits of the next event out."""
+    """Events in as one-hot vectors, followed by what is told of the next one; its logits out."""
 
     def __init__(self, config: LstmConfig, vocabulary_size: int) -> None:
         """Initialise with Glorot weights, forget gates open and events that are heard at once.
@@ -50,7 +50,11 @@ class Lstm(Model):
         self.vocabulary_size = vocabulary_size
         between = config.dropout if config.layers > 1 else 0.0
         self.lstm = nn.LSTM(
-            vocabulary_size, config.width, config.layers, batch_first=True, dropout=between
+            vocabulary_size + config.told,
+            config.width,
+            config.layers,
+            batch_first=True,
+            dropout=between,
         )
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.width, vocabulary_size)
@@ -84,11 +88,25 @@ class Lstm(Model):
         controls: Float[Tensor, "b t c"] | None = None,
     ) -> tuple[Float[Tensor, "b t v"], State]:
         """Give the logits after every token, and the memory after the last."""
-        refuse_controls(self, controls)
         memory = self.start(len(tokens)) if state is None else state
         if not isinstance(memory, LstmState):
             raise TypeError(f"an LSTM cannot continue from {type(memory).__name__}")
         events = F.one_hot(tokens, self.vocabulary_size).to(self.output.weight.dtype)
+        if self.config.controls:
+            events = torch.cat([events, self._told(events, controls)], -1)
+        else:
+            refuse_controls(self, controls)
         read, (hidden, cell) = self.lstm(events, (memory.hidden, memory.cell))
         logits = self.output(self.dropout(read))
         return logits, LstmState(hidden, cell, memory.length + tokens.shape[1])
+
+    def _told(
+        self, events: Float[Tensor, "b t v"], controls: Float[Tensor, "b t c"] | None
+    ) -> Float[Tensor, "b t c"]:
+        """Give what is told beside every event; nothing is zeros, and the flag that says so."""
+        if controls is not None:
+            return controls.to(events.dtype)
+        nothing = events.new_zeros(*events.shape[:2], self.config.told)
+        if self.config.optional:
+            nothing[..., 0] = 1
+        return nothing
