@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espressivo.codecs import CODECS
+from espressivo.controls import Conditioning, moments
 from espressivo.corpora import (
     NO_AUGMENTATION,
     Augmentation,
@@ -159,3 +160,69 @@ def test_what_cannot_be_drawn_is_refused(corpus):
         TrainingWindows(corpus, RNN, 0, 0)
     with pytest.raises(CorpusError, match="no piece in split 'test'"):
         len(TrainingWindows(corpus, RNN, 8, 0, split="test"))
+
+
+BOTH = ("notes-per-second", "pitch-class-histogram")
+
+
+def place_of(part, whole):
+    views = np.lib.stride_tricks.sliding_window_view(whole, len(part))
+    return int(np.flatnonzero((views == part).all(axis=1))[0])
+
+
+@pytest.mark.parametrize("name", ["performance-rnn", "oore2018-pedal"])
+@pytest.mark.parametrize("length", [40, 400, 1000])
+def test_a_window_is_told_what_is_measured_from_the_whole_piece(corpus, name, length):
+    codec, told = CODECS[name], Conditioning(BOTH)
+    given = {"seed": 1, "augmentation": NO_AUGMENTATION}
+    windows = TrainingWindows(corpus, codec, length, **given, conditioning=told)
+    plain = TrainingWindows(corpus, codec, length, **given)
+    for index in range(6):
+        piece = corpus.performance(windows._place(index)[0])
+        tokens, rows = windows.sample(index)[:2]
+        np.testing.assert_array_equal(tokens, plain.sample(index).tokens)
+        whole = codec.encode(piece)
+        expected = told.measured(codec.quantize(piece), moments(codec, whole))
+        heard = tokens[tokens >= 0]
+        first = place_of(heard, np.append(codec.start, whole))  # and its next in `whole`
+        counted = len(heard) - 1
+        assert rows.shape == (length, 20)
+        np.testing.assert_allclose(rows[:counted], expected[first : first + counted], atol=1e-6)
+        assert not rows[counted:].any()
+
+
+def test_controls_follow_what_a_window_is_changed_to(corpus):
+    change = Augmentation(transpose=0, stretch=(2.0,))
+    windows = TrainingWindows(
+        corpus, RNN, 200, 3, augmentation=change, conditioning=Conditioning(BOTH)
+    )
+    piece = corpus.performance(windows._place(0)[0]).stretch(2.0)
+    tokens, rows = windows.sample(0)[:2]
+    whole = np.append(RNN.start, RNN.encode(piece))
+    first = place_of(tokens[tokens >= 0], whole)
+    times = moments(RNN, whole[1:])[first : first + 200]
+    expected = Conditioning(BOTH).measured(RNN.quantize(piece), times)
+    np.testing.assert_allclose(rows[: len(expected)], expected, atol=1e-6)
+
+
+def test_half_of_the_windows_of_a_model_that_need_not_be_told_are_not(corpus):
+    windows = TrainingWindows(corpus, RNN, 32, seed=2, conditioning=Conditioning(BOTH, "flag"))
+    rows = [windows.sample(index).controls for index in range(200)]
+    set_ = [(r[0, 1:9].any(), r[0, 9:].any(), r[0, 0] == 1) for r in rows if len(r)]
+    for density, histogram, flag in set_:
+        assert flag == (not density and not histogram)
+    for column in zip(*set_, strict=True):
+        assert 0.1 < np.mean(column) < 0.7
+    again = TrainingWindows(corpus, RNN, 32, seed=2, conditioning=Conditioning(BOTH, "flag"))
+    np.testing.assert_array_equal(again.sample(7).controls, rows[7])
+
+
+def test_evaluation_tells_every_target_what_holds_for_it():
+    piece, told = music(1, 400), Conditioning(BOTH, "flag")
+    tokens = RNN.encode(piece.trimmed())
+    expected = told.measured(RNN.quantize(piece.trimmed()), moments(RNN, tokens))
+    found = list(evaluation_windows([piece], RNN, 256, told))
+    np.testing.assert_array_equal(np.concatenate([w.controls for w in found]), expected)
+    untold = list(evaluation_windows([piece], RNN, 256, told, ()))
+    rows = np.concatenate([w.controls for w in untold])
+    assert rows.sum() == rows[:, 0].sum() == len(tokens)

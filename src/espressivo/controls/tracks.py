@@ -66,7 +66,8 @@ def key(name: str) -> Values:
 def at(values: Values, passed: Values) -> Values:
     """Give the values [t, k] that hold when some shares [t] of the time have passed."""
     places = np.floor(passed * len(values) + 1e-9).astype(int)
-    return values[places.clip(0, len(values) - 1)]
+    held: Values = values[places.clip(0, len(values) - 1)]
+    return held
 
 
 def _numbers(name: str, text: str) -> Values:

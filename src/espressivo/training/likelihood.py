@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from espressivo.codecs import Codec
+from espressivo.controls import Conditioning
 from espressivo.corpora import Batch, Corpus, Window, evaluation_windows
 from espressivo.errors import CorpusError
 from espressivo.models import Model
@@ -105,7 +106,12 @@ def each_likelihood(
 
 
 def spread_windows(
-    corpus: Corpus, split: str, codec: Codec, length: int, count: int
+    corpus: Corpus,
+    split: str,
+    codec: Codec,
+    length: int,
+    count: int,
+    conditioning: Conditioning = Conditioning(),
 ) -> list[Window]:
     """Choose at most `count` windows of a split, spread over its pieces and within them.
 
@@ -120,7 +126,8 @@ def spread_windows(
     for place in np.unique(places):
         piece = pieces[place]
         notes = max(corpus.pieces[piece].notes, 1)
-        whole = list(evaluation_windows(iter([corpus.performance(piece)]), codec, length))
+        performance = corpus.performance(piece)
+        whole = list(evaluation_windows([performance], codec, length, conditioning))
         within = (points[places == place] - (ends[place] - notes)) / notes
         numbers = np.unique((within * len(whole)).astype(int))
         chosen += [whole[i]._replace(piece=piece) for i in numbers if i < len(whole)]

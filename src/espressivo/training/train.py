@@ -19,6 +19,7 @@ from torch import nn
 from espressivo.checkpoint import Checkpoint, described
 from espressivo.codecs import Codec
 from espressivo.configs import ModelConfig
+from espressivo.controls import Conditioning
 from espressivo.corpora import Batch, Corpus, TrainingWindows, Window
 from espressivo.errors import CheckpointError, TrainingError
 from espressivo.models import Model, build
@@ -94,8 +95,14 @@ class Trainer:
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizers = optimizers(self.model, config)
         self.peaks = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.conditioning = Conditioning.of(model)
         self.windows = TrainingWindows(
-            corpus, codec, config.length, config.seed, augmentation=config.augmentation
+            corpus,
+            codec,
+            config.length,
+            config.seed,
+            augmentation=config.augmentation,
+            conditioning=self.conditioning,
         )
         self.step, self.tokens, self.drawn = 0, 0, 0
         self.best, self.stale = math.inf, 0
@@ -285,7 +292,9 @@ class Trainer:
     def validation(self) -> list[Window]:
         """The fixed windows of the validation split that the run is judged on."""
         length, count = self.config.evaluation_length, self.config.evaluation_windows
-        return spread_windows(self.corpus, "validation", self.codec, length, count)
+        return spread_windows(
+            self.corpus, "validation", self.codec, length, count, self.conditioning
+        )
 
     def _log(self, step: Step) -> None:
         line: dict[str, Any] = {
