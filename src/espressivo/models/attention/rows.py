@@ -1,96 +1,167 @@
 """Relative attention by blocks of queries: memory linear in length, on any device.
 
 Only the inputs, the output and one number per query are kept for the backward pass, which
-computes the probabilities again. Within a block, skewing is a view of memory and moves nothing:
-row m of the scores by distance, read with a row stride one shorter, is row m by key.
+computes the probabilities again. The work goes head by head and block by block, in one or two
+buffers that are small enough for a processor's cache and are used over and over.
+
+Skewing costs nothing. The products of a block of c queries with the vectors of n distances are
+written into rows of n + 1 numbers. The same memory from number c - 1 on, read in rows of n, is the
+block by key: the key at p is heard by query m from the distance in column p + c - 1 - m, and what
+lies in the future takes up the numbers left over. The products with the keys are added there. The
+way back is the same: gradients are written by key and read by distance.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 BLOCK = 128
 """Queries per block; fewer cost time, more cost memory."""
+
+AT_ONCE = {"cpu": 2**18}
+"""Logits of a block that are computed together: what fits a cache. Elsewhere launches count."""
+
+LOG2_E = math.log2(math.e)
 
 
 def rows(
     q: Float[Tensor, "b h i d"],
     k: Float[Tensor, "b h j d"],
-    v: Float[Tensor, "b h j d"],
-    table: Float[Tensor, "h r d"],
+    v: Float[Tensor, "b h j e"],
+    table: Float[Tensor, "#h r d"],
     block: int = BLOCK,
-) -> Float[Tensor, "b h i d"]:
-    """Attend as `reference` does, never holding more than `block` rows of logits."""
+    *,
+    p: Float[Tensor, "b h i d"] | None = None,
+    beyond: Literal["zero", "clamp"] = "zero",
+) -> Float[Tensor, "b h i e"]:
+    """Attend as `reference` does to a plain past, never holding more than `block` rows of logits.
+
+    `p` is what the queries ask of distances, if not `q` (Dai et al. 2019). Further away than the
+    table, which runs from the furthest distance to zero, the relative logit is zero, or with
+    "clamp" that of the furthest row.
+    """
     wide = torch.promote_types(q.dtype, torch.float32)  # 16 bits are too few for a softmax
+    table = table.expand(q.shape[1], -1, -1)
     with torch.autocast(q.device.type, enabled=False):
-        inputs = [x.to(wide) for x in (q, k, v, table)]
-        out: Tensor = _Rows.apply(*inputs, block)  # type: ignore[no-untyped-call]  # torch
+        inputs = [None if x is None else x.to(wide) for x in (q, p, k, v, table)]
+        out: Tensor = _Rows.apply(*inputs, block, beyond)  # type: ignore[no-untyped-call]  # torch
     return out.to(q.dtype)
 
 
-def _blocks(queries: int, keys: int, block: int) -> list[tuple[int, int, int]]:
-    """Give (first query, last query, keys seen by the last one) of every block."""
-    before = keys - queries
-    cuts = range(0, queries, block)
-    return [(a, min(a + block, queries), before + min(a + block, queries)) for a in cuts]
-
-
-def _logits(q: Tensor, k: Tensor, table: Tensor) -> Tensor:
-    """Give the scaled, masked logits of queries that are the newest of the keys."""
-    i, j = q.shape[2], k.shape[2]
-    near = table[:, -j:]
-    by_distance = F.pad(q @ near.mT, (j - near.shape[1], 0)).contiguous()  # b h i j
-    s0, s1, *_ = by_distance.stride()
-    relative = by_distance.as_strided(by_distance.shape, (s0, s1, j - 1, 1), i - 1)
-    logits = (q @ k.mT).add_(relative).mul_(q.shape[-1] ** -0.5)
-    future = torch.ones(i, i, dtype=torch.bool, device=q.device).triu(1)
-    logits[..., j - i :].masked_fill_(future, -torch.inf)
-    return logits
-
-
-def _unskew(by_key: Tensor) -> Tensor:
-    """Put gradients by key, zero in the future, where they came from: by distance."""
-    *lead, i, j = by_key.shape
-    flat = by_key.new_zeros(*lead, i * j)
-    flat[..., i - 1 : i - 1 + i * (j - 1)].view(*lead, i, j - 1).copy_(by_key[..., :-1])
-    flat[..., -1] = by_key[..., -1, -1]
-    return flat.view(by_key.shape)
-
-
 class _Rows(torch.autograd.Function):
+    """Logits are in base 2 throughout: exp2 is faster than exp, above all where it underflows."""
+
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, block: int) -> Tensor:
-        out, norm = torch.empty_like(q), q.new_empty(q.shape[:3])
-        for a, b, seen in _blocks(q.shape[2], k.shape[2], block):
-            logits = _logits(q[:, :, a:b], k[:, :, :seen], table)
-            norm[:, :, a:b] = logits.logsumexp(-1)
-            weights = logits.sub_(norm[:, :, a:b, None]).exp_()
-            out[:, :, a:b] = weights @ v[:, :, :seen]
-        ctx.save_for_backward(q, k, v, table, out, norm)
-        ctx.block = block
+    def forward(
+        ctx: Any, q: Tensor, p: Tensor | None, k: Tensor, v: Tensor, table: Tensor,
+        block: int, beyond: str,
+    ) -> Tensor:  # fmt: skip
+        b, h, i, d = q.shape
+        out = v.new_empty(b, i, h, v.shape[3]).transpose(1, 2)
+        norm = q.new_empty(b, h, i, 1)
+        desk = _Desk(q, k, block, beyond)
+        for some in desk.heads():
+            keys, values, vectors = k[some].contiguous(), v[some].contiguous(), table[some[1]]
+            asked = q[some] * (d**-0.5 * LOG2_E)
+            distant = asked if p is None else p[some] * (d**-0.5 * LOG2_E)
+            for at, past in desk.blocks:
+                logits = desk.logits(asked[:, at], distant[:, at], keys[:, past], vectors)
+                most = logits.amax(-1, keepdim=True)
+                weights = logits.sub_(most).exp2_()
+                total = weights.sum(-1, keepdim=True)
+                out[some][:, at] = (weights @ values[:, past]).div_(total)
+                norm[some][:, at] = most.add_(total.log2_())
+        ctx.save_for_backward(q, p, k, v, table, out, norm)
+        ctx.choices = block, beyond
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
-        (grad,) = grads
-        q, k, v, table, out, norm = ctx.saved_tensors
-        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        dtable = torch.zeros_like(table)
-        delta = (grad * out).sum(-1, keepdim=True)
-        for a, b, seen in _blocks(q.shape[2], k.shape[2], ctx.block):
-            queries, keys, above = q[:, :, a:b], k[:, :, :seen], grad[:, :, a:b]
-            weights = _logits(queries, keys, table).sub_(norm[:, :, a:b, None]).exp_()
-            dv[:, :, :seen] += weights.mT @ above
-            ds = (above @ v[:, :, :seen].mT).sub_(delta[:, :, a:b]).mul_(weights)
-            ds.mul_(q.shape[-1] ** -0.5)
-            near = table[:, -seen:]
-            by_distance = _unskew(ds)[..., seen - near.shape[1] :]
-            dq[:, :, a:b] = ds @ keys + by_distance @ near
-            dk[:, :, :seen] += ds.mT @ queries
-            dtable[:, -seen:] += torch.einsum("b h i r, b h i d -> h r d", by_distance, queries)
-        return dq, dk, dv, dtable, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        q, p, k, v, table, out, norm = ctx.saved_tensors
+        scale = q.shape[3] ** -0.5
+        dq, dk, dv, dtable = (torch.zeros_like(x) for x in (q, k, v, table))
+        dp = dq if p is None else torch.zeros_like(q)
+        desk = _Desk(q, k, *ctx.choices)
+        other = _Desk(q, k, *ctx.choices)
+        for some in desk.heads():
+            keys, values, vectors = k[some].contiguous(), v[some].contiguous(), table[some[1]]
+            asked = q[some] * (scale * LOG2_E)
+            distant = asked if p is None else p[some] * (scale * LOG2_E)
+            above = grads[0][some].contiguous()
+            delta = (above * out[some]).sum(-1, keepdim=True)
+            for at, past in desk.blocks:
+                logits = desk.logits(asked[:, at], distant[:, at], keys[:, past], vectors)
+                weights = logits.sub_(norm[some][:, at]).exp2_()
+                dv[some][:, past].baddbmm_(weights.mT, above[:, at])
+                by_distance, by_key = other.views(len(asked), *weights.shape[1:])
+                torch.bmm(above[:, at], values[:, past].mT, out=by_key)
+                by_key.sub_(delta[:, at]).mul_(weights)
+                dq[some][:, at].baddbmm_(by_key, keys[:, past])
+                dk[some][:, past].baddbmm_(by_key.mT, asked[:, at])
+                near = vectors[:, -by_key.shape[2] :]
+                by_distance = other.gathered(by_distance, near.shape[1])
+                dp[some][:, at].baddbmm_(by_distance, near)
+                dtable[some[1]][:, -near.shape[1] :].baddbmm_(by_distance.mT, distant[:, at])
+        for gradient, factor in ((dq, scale), (dk, 1 / LOG2_E), (dtable, 1 / LOG2_E)):
+            gradient.mul_(factor)
+        return dq, None if p is None else dp.mul_(scale), dk, dv, dtable, None, None
+
+
+class _Desk:
+    """Room for the logits of one block of queries of some heads, and the order of the work."""
+
+    def __init__(self, q: Tensor, k: Tensor, block: int, beyond: str) -> None:
+        self.batch, self.all_heads, queries, _ = q.shape
+        keys, block = k.shape[2], min(block, q.shape[2])
+        at_once = AT_ONCE.get(q.device.type, 2**26) // (block * keys)
+        self.heads_at_once = min(max(at_once, 1), self.all_heads)
+        self.room = q.new_empty(self.heads_at_once * block * (keys + 1))
+        self.future = torch.ones(block, block, dtype=torch.bool, device=q.device).triu(1)
+        self.clamp = beyond == "clamp"
+        cuts = [(a, min(a + block, queries)) for a in range(0, queries, block)]
+        self.blocks = [(slice(a, b), slice(keys - queries + b)) for a, b in cuts]
+
+    def heads(self) -> Iterator[tuple[int, slice]]:
+        """Give what to work on together: a batch entry and some of its heads."""
+        for entry in range(self.batch):
+            for head in range(0, self.all_heads, self.heads_at_once):
+                yield entry, slice(head, min(head + self.heads_at_once, self.all_heads))
+
+    def views(self, heads: int, queries: int, keys: int) -> tuple[Tensor, Tensor]:
+        """Give the room by distance, the furthest first, and by key; they share memory."""
+        size = queries * (keys + 1)
+        flat = self.room[: heads * size].view(heads, size)
+        by_key = flat[:, queries - 1 : -1].view(heads, queries, keys)
+        return flat.view(heads, queries, keys + 1)[..., :-1], by_key
+
+    def logits(self, q: Tensor, p: Tensor, k: Tensor, vectors: Tensor) -> Tensor:
+        """Give the masked logits of scaled queries that are the newest of the keys."""
+        near = vectors[:, -k.shape[1] :]
+        by_distance, by_key = self.views(len(q), q.shape[1], k.shape[1])
+        far, close = _parted(by_distance, near.shape[1])
+        torch.bmm(p, near.mT, out=close)
+        far.copy_(close[..., :1]) if self.clamp else far.zero_()
+        by_key.baddbmm_(q, k.mT)
+        future = self.future[: q.shape[1], : q.shape[1]]
+        by_key[..., k.shape[1] - q.shape[1] :].masked_fill_(future, -torch.inf)
+        return by_key
+
+    def gathered(self, by_distance: Tensor, near: int) -> Tensor:
+        """Give gradients by distance, those beyond the table where they belong."""
+        by_distance[:, 0, : by_distance.shape[1] - 1] = 0  # before the first key of query 0
+        far, close = _parted(by_distance, near)
+        if self.clamp:
+            close[..., 0] += far.sum(-1)
+        return close
+
+
+def _parted(by_distance: Tensor, near: int) -> tuple[Tensor, Tensor]:
+    """Give what lies beyond the table, and the `near` distances within."""
+    far = by_distance.shape[-1] - near
+    return by_distance[..., :far], by_distance[..., far:]
