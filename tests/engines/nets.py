@@ -3,7 +3,13 @@
 import numpy as np
 
 from espressivo import engines
-from espressivo.configs import LstmConfig, ModelConfig, TransformerConfig
+from espressivo.configs import (
+    AttentionLstmConfig,
+    LstmConfig,
+    ModelConfig,
+    NoteLstmConfig,
+    TransformerConfig,
+)
 
 VOCABULARY = 40
 
@@ -19,6 +25,14 @@ SMALL: dict[str, ModelConfig] = {
     "lstm that is told": LstmConfig(
         layers=2, width=16, controls=("notes-per-second", "pitch-class-histogram"), optional=True
     ),
+    "lstm of notes": NoteLstmConfig(slots=(5, 7, 10, 6, 4, 8), layers=2, width=16),
+    "lstm that looks back": AttentionLstmConfig(layers=2, width=16, look_back=7),
+    "lstm that looks at the latest": AttentionLstmConfig(
+        layers=1, width=16, look_back=300, score="dot", focus="local-m", window=3
+    ),
+    "lstm that looks somewhere": AttentionLstmConfig(
+        layers=2, width=16, look_back=20, score="general", focus="local-p", window=6
+    ),
     "transformer": transformer(),
     "transformer with a short reach": transformer(reach=5, sinusoids="none"),
     "transformer with a long reach": transformer(reach=600, width=24),
@@ -27,20 +41,8 @@ SMALL: dict[str, ModelConfig] = {
 
 def shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
     """The names and shapes of a checkpoint's tensors; a test compares them with the models'."""
-    if isinstance(config, LstmConfig):
-        width = config.width
-        stack = {}
-        for layer in range(config.layers):
-            stack |= {
-                f"lstm.weight_ih_l{layer}": (
-                    4 * width,
-                    width if layer else vocabulary + config.told,
-                ),
-                f"lstm.weight_hh_l{layer}": (4 * width, width),
-                f"lstm.bias_ih_l{layer}": (4 * width,),
-                f"lstm.bias_hh_l{layer}": (4 * width,),
-            }
-        return stack | {"output.weight": (vocabulary, width), "output.bias": (vocabulary,)}
+    if not isinstance(config, TransformerConfig):
+        return lstm_shapes(config, vocabulary)
     width, attention, hidden = config.width, config.attention, config.feed_forward
     one = {
         "attention_norm.weight": (width,),
@@ -64,6 +66,29 @@ def shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
     }
     layers = range(config.layers)
     return ends | {f"layers.{n}.{name}": shape for n in layers for name, shape in one.items()}
+
+
+def lstm_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
+    width = config.width
+    found = {"output.weight": (vocabulary, width), "output.bias": (vocabulary,)}
+    shown = vocabulary + config.told if isinstance(config, LstmConfig) else vocabulary
+    for layer in range(config.layers):
+        found |= {
+            f"lstm.weight_ih_l{layer}": (4 * width, width if layer else shown),
+            f"lstm.weight_hh_l{layer}": (4 * width, width),
+            f"lstm.bias_ih_l{layer}": (4 * width,),
+            f"lstm.bias_hh_l{layer}": (4 * width,),
+        }
+    if isinstance(config, AttentionLstmConfig):
+        square = (width, width)
+        found["look_back.mix.weight"] = (width, 2 * width)
+        if config.score != "dot":
+            found["look_back.key.weight"] = square
+        if config.score == "concat":
+            found |= {"look_back.query.weight": square, "look_back.energy": (width,)}
+        if config.focus == "local-p":
+            found |= {"look_back.place.weight": square, "look_back.place_energy": (width,)}
+    return found
 
 
 def weights(config: ModelConfig, dtype=np.float32) -> dict[str, np.ndarray]:

@@ -3,7 +3,13 @@
 import torch
 
 from espressivo import models
-from espressivo.configs import LstmConfig, ModelConfig, TransformerConfig
+from espressivo.configs import (
+    AttentionLstmConfig,
+    LstmConfig,
+    ModelConfig,
+    NoteLstmConfig,
+    TransformerConfig,
+)
 
 VOCABULARY = 40
 
@@ -11,6 +17,11 @@ SMALL: dict[str, ModelConfig] = {
     "lstm": LstmConfig(layers=2, width=16),
     "lstm that is told": LstmConfig(
         layers=2, width=16, controls=("notes-per-second", "pitch-class-histogram"), optional=True
+    ),
+    "lstm of notes": NoteLstmConfig(slots=(5, 7, 10, 6, 4, 8), layers=2, width=16),
+    "lstm that looks back": AttentionLstmConfig(layers=2, width=16, look_back=5),
+    "lstm that looks somewhere": AttentionLstmConfig(
+        layers=1, width=16, look_back=6, score="general", focus="local-p", window=2
     ),
     "transformer": TransformerConfig(
         layers=2, width=16, attention=24, feed_forward=32, heads=3, reach=64, context=64

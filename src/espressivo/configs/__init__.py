@@ -3,15 +3,28 @@
 The size of the vocabulary is never in here: it comes from the codec when a model is built.
 """
 
+from espressivo.configs.attention_lstm import AttentionLstmConfig
 from espressivo.configs.lstm import LstmConfig
+from espressivo.configs.note_lstm import NoteLstmConfig
 from espressivo.configs.patterns import Pattern, pattern
 from espressivo.configs.transformer import TransformerConfig
 
-ModelConfig = LstmConfig | TransformerConfig
+ModelConfig = LstmConfig | NoteLstmConfig | AttentionLstmConfig | TransformerConfig
 
-CONFIGS: dict[str, type[LstmConfig] | type[TransformerConfig]] = {
+CONFIGS: dict[str, type[ModelConfig]] = {
     "lstm": LstmConfig,
+    "note-lstm": NoteLstmConfig,
+    "attention-lstm": AttentionLstmConfig,
     "music-transformer": TransformerConfig,
 }
 
-__all__ = ["CONFIGS", "LstmConfig", "ModelConfig", "Pattern", "TransformerConfig", "pattern"]
+__all__ = [
+    "CONFIGS",
+    "AttentionLstmConfig",
+    "LstmConfig",
+    "ModelConfig",
+    "NoteLstmConfig",
+    "Pattern",
+    "TransformerConfig",
+    "pattern",
+]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from espressivo.configs import checks, controls
+from espressivo.configs import checks, controls, modulo
 from espressivo.errors import ConfigError
 
 
@@ -14,7 +15,9 @@ class LstmConfig:
 
     Dropout is applied to the output of every layer, never to the recurrence. `controls` names
     tracks of `espressivo.controls` that the model is told beside the events; where one is not set
-    it is told a default value, or, if `optional`, that there is none.
+    it is told a default value, or, if `optional`, that there is none. With `inputs="modulo"` an
+    event goes in as sixteen numbers, places on circles, instead of one-hot: see
+    `espressivo.configs.modulo`.
     """
 
     layers: int = 3
@@ -22,6 +25,7 @@ class LstmConfig:
     dropout: float = 0.0
     controls: tuple[str, ...] = ()
     optional: bool = False
+    inputs: Literal["one-hot", "modulo"] = "one-hot"
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no network."""
@@ -30,6 +34,14 @@ class LstmConfig:
         controls.check(self.controls)
         if self.optional and not self.controls:
             raise ConfigError("optional=true needs controls; try controls=notes-per-second")
+
+    def check_vocabulary(self, size: int) -> None:
+        """Refuse events that have no place on the circles."""
+        if self.inputs == "modulo" and size != modulo.EVENTS:
+            raise ConfigError(
+                f"inputs=modulo places the {modulo.EVENTS} events of codec performance-rnn, the "
+                f"vocabulary has {size}; try inputs=one-hot"
+            )
 
     @property
     def told(self) -> int:

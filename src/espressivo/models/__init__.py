@@ -1,9 +1,17 @@
 """The definitions: integers to logits, in torch. Nothing here knows what a note is."""
 
-from espressivo.configs import LstmConfig, ModelConfig, TransformerConfig
+from espressivo.configs import (
+    AttentionLstmConfig,
+    LstmConfig,
+    ModelConfig,
+    NoteLstmConfig,
+    TransformerConfig,
+)
+from espressivo.models.attention_lstm import AttentionLstm
 from espressivo.models.lstm import Lstm
 from espressivo.models.model import Model, State
 from espressivo.models.music_transformer import MusicTransformer
+from espressivo.models.note_lstm import NoteLstm
 
 
 def build(config: ModelConfig, vocabulary_size: int) -> Model:
@@ -11,8 +19,12 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
     match config:
         case LstmConfig():
             return Lstm(config, vocabulary_size)
+        case NoteLstmConfig():
+            return NoteLstm(config, vocabulary_size)
+        case AttentionLstmConfig():
+            return AttentionLstm(config, vocabulary_size)
         case TransformerConfig():
             return MusicTransformer(config, vocabulary_size)
 
 
-__all__ = ["Lstm", "Model", "MusicTransformer", "State", "build"]
+__all__ = ["AttentionLstm", "Lstm", "Model", "MusicTransformer", "NoteLstm", "State", "build"]

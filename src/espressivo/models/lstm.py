@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from espressivo.configs import LstmConfig
+from espressivo.configs import LstmConfig, modulo
 from espressivo.models.model import Model, State, refuse_controls, refuse_source
+from espressivo.models.recurrent import lstm_layers, output_layer
 
 
 @dataclass
@@ -37,42 +38,24 @@ class LstmState:
 
 
 class Lstm(Model):
-    """Events in as one-hot vectors, followed by what is told of the next one; its logits out."""
+    """Events in, each followed by what is told of the next one; the logits of that one out."""
+
+    features: Tensor
 
     def __init__(self, config: LstmConfig, vocabulary_size: int) -> None:
-        """Initialise with Glorot weights, forget gates open and events that are heard at once.
-
-        Glorot's range for the one-hot input, as Performance RNN has it, leaves the first few
-        hundred steps on the plateau of predicting frequencies.
-        """
+        """Initialise as Performance RNN does, but for the first layer: see `lstm_layers`."""
         super().__init__()
+        config.check_vocabulary(vocabulary_size)
         self.config: LstmConfig = config
         self.vocabulary_size = vocabulary_size
-        between = config.dropout if config.layers > 1 else 0.0
-        self.lstm = nn.LSTM(
-            vocabulary_size + config.told,
-            config.width,
-            config.layers,
-            batch_first=True,
-            dropout=between,
-        )
+        inputs = vocabulary_size
+        if config.inputs == "modulo":
+            table = torch.from_numpy(modulo.features())
+            self.register_buffer("features", table, persistent=False)
+            inputs = modulo.FEATURES
+        self.lstm = lstm_layers(inputs + config.told, config.width, config.layers, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(config.width, vocabulary_size)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for name, parameter in self.lstm.named_parameters():
-            if name.startswith("weight"):
-                for gate in parameter.chunk(4):
-                    nn.init.xavier_uniform_(gate)
-            else:
-                nn.init.zeros_(parameter)
-                if name.startswith("bias_ih"):  # the forget gate starts open: BasicLSTMCell
-                    parameter.data[self.config.width : 2 * self.config.width] = 1.0
-        # One of the inputs is on at a time: its column is all that a cell hears of the event.
-        nn.init.normal_(self.lstm.get_parameter("weight_ih_l0"), std=0.5)
-        nn.init.xavier_uniform_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.output = output_layer(config.width, vocabulary_size)
 
     def start(self, batch: int, source: Int[Tensor, "b s"] | None = None) -> LstmState:
         """Give the memory of having read nothing."""
@@ -91,7 +74,7 @@ class Lstm(Model):
         memory = self.start(len(tokens)) if state is None else state
         if not isinstance(memory, LstmState):
             raise TypeError(f"an LSTM cannot continue from {type(memory).__name__}")
-        events = F.one_hot(tokens, self.vocabulary_size).to(self.output.weight.dtype)
+        events = self._shown(tokens).to(self.output.weight.dtype)
         if self.config.controls:
             events = torch.cat([events, self._told(events, controls)], -1)
         else:
@@ -100,8 +83,14 @@ class Lstm(Model):
         logits = self.output(self.dropout(read))
         return logits, LstmState(hidden, cell, memory.length + tokens.shape[1])
 
+    def _shown(self, tokens: Int[Tensor, "b t"]) -> Tensor:
+        """Give the numbers that stand for events, [b, t, v] or [b, t, 16]."""
+        if self.config.inputs == "modulo":
+            return self.features[tokens]
+        return F.one_hot(tokens, self.vocabulary_size)
+
     def _told(
-        self, events: Float[Tensor, "b t v"], controls: Float[Tensor, "b t c"] | None
+        self, events: Float[Tensor, "b t i"], controls: Float[Tensor, "b t c"] | None
     ) -> Float[Tensor, "b t c"]:
         """Give what is told beside every event; nothing is zeros, and the flag that says so."""
         if controls is not None:
