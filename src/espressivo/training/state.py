@@ -21,6 +21,7 @@ from espressivo.checkpoint import folders
 from espressivo.errors import CheckpointError, ConfigError, TrainingError
 from espressivo.training import record
 from espressivo.training.weights import put
+from espressivo.training.widening import told_alike, widened
 
 if TYPE_CHECKING:
     from espressivo.training.train import Trainer
@@ -103,7 +104,8 @@ def resume(trainer: Trainer) -> Path | None:
 def begin_from(trainer: Trainer, source: Path | str) -> str:
     """Take the weights of another checkpoint or run; give its digest.
 
-    Dropout and context may differ: they change no tensor.
+    Dropout and context may differ: they change no tensor. So may what the model is told, if the
+    other is told nothing: it starts with no effect.
     """
     path = checkpoint.find(source)
     other = checkpoint.load(path)
@@ -113,11 +115,12 @@ def begin_from(trainer: Trainer, source: Path | str) -> str:
     if type(config) is type(trainer.model_config):
         free = [name for name in ("dropout", "context") if hasattr(config, name)]
         config = replace(config, **{n: getattr(trainer.model_config, n) for n in free})
+    config = told_alike(config, trainer.model_config)
     if config != trainer.model_config:
         raise CheckpointError(
             f"{path} holds {other.config}; this run asks for {trainer.model_config}"
         )
-    put(other.weights, trainer.model, str(path))
+    put(widened(other.weights, trainer.model), trainer.model, str(path))
     with torch.no_grad():
         for average, parameter in zip(trainer.average, trainer.model.parameters(), strict=True):
             average.copy_(parameter)
