@@ -70,10 +70,21 @@ class TransformerConfig:
                 f"value_table=true needs learned distances, position={self.position} has none; "
                 "try position=shaw"
             )
+        if self.beyond == "clamp" and self.position != "relative":
+            raise ConfigError(
+                f"beyond=clamp is for position=relative; position={self.position} needs none"
+            )
+        if self.shared_heads and self.position not in ("relative", "shaw", "xl", "fourier"):
+            raise ConfigError(f"position={self.position} has nothing that heads could share")
         if not self.patterns:
             raise ConfigError('patterns=() lets nobody hear anything; try patterns=("causal",)')
         for one in self.patterns:
             pattern(one)
+
+    @property
+    def value_width(self) -> int:
+        """The width of all heads' values together."""
+        return self.attention if self.values is None else self.values
 
     def _check_widths(self) -> None:
         for name in ("attention", "values"):

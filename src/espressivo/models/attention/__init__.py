@@ -1,16 +1,26 @@
-"""Relative attention: one definition and faster twins with the same signature."""
+"""Attention: who hears whom, what order adds, one definition and faster twins of it."""
 
-from collections.abc import Callable
-
-from torch import Tensor
-
+from espressivo.models.attention.attend import BACKENDS, Backend, Case, attend, chosen
+from espressivo.models.attention.heads import Heads
+from espressivo.models.attention.position import Alibi, Position, Relative, Rotary, Waves
 from espressivo.models.attention.reference import reference
 from espressivo.models.attention.rows import rows
-from espressivo.models.attention.skewed import skew, skewed
+from espressivo.models.attention.skewing import skew, unskew
 
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-
-BACKENDS: dict[str, Attend] = {"rows": rows, "skewed": skewed, "reference": reference}
-"""Ways to compute the same thing; the first is what models use."""
-
-__all__ = ["BACKENDS", "Attend", "reference", "rows", "skew", "skewed"]
+__all__ = [
+    "BACKENDS",
+    "Alibi",
+    "Backend",
+    "Case",
+    "Heads",
+    "Position",
+    "Relative",
+    "Rotary",
+    "Waves",
+    "attend",
+    "chosen",
+    "reference",
+    "rows",
+    "skew",
+    "unskew",
+]

@@ -1,4 +1,4 @@
-"""Relative attention as it is defined; read this first. Every back end is tested against it."""
+"""Attention as it is defined; read this first. Every back end is tested against it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from espressivo.configs.patterns import Causal, Pattern
+from espressivo.models.attention.position import Position
+
 
 def reference(
     q: Float[Tensor, "b h i d"],
     k: Float[Tensor, "b h j d"],
-    v: Float[Tensor, "b h j d"],
-    table: Float[Tensor, "h r d"],
-) -> Float[Tensor, "b h i d"]:
-    """Attend causally, with a learned vector per head and distance (Huang et al. 2018, 3.3-3.4).
+    v: Float[Tensor, "b h j e"],
+    pattern: Pattern = Causal(),
+    position: Position = Position(),
+    first_key: int = 0,
+) -> Float[Tensor, "b h i e"]:
+    """Attend: who hears whom says `pattern`, what order adds says `position`.
 
-    The queries belong to the newest `i` of `j` keys. `table` runs from the furthest distance to
-    zero, so distance c is row `r - 1 - c`; beyond the table the relative logit is zero, as in
-    tensor2tensor. Both logits are divided by sqrt(d).
+    The queries belong to the newest `i` of `j` keys, the first of which has the absolute position
+    `first_key`. Training, reading a primer and playing one token are this with other lengths.
     """
-    i, j, reach = q.shape[2], k.shape[2], table.shape[1]
-    query = torch.arange(j - i, j, device=q.device)
-    distance = query[:, None] - torch.arange(j, device=q.device)  # i j
-    row = (reach - 1 - distance).clamp(0, reach - 1)
-    relative = torch.einsum("b h i d, h i j d -> b h i j", q, table[:, row])
-    relative = relative.masked_fill(distance >= reach, 0.0)
-    logits = (q @ k.mT + relative) * q.shape[-1] ** -0.5
-    heard: Tensor = logits.masked_fill(distance < 0, -torch.inf).softmax(-1) @ v
-    return heard
+    key = first_key + torch.arange(k.shape[2], device=k.device)
+    query = key[-q.shape[2] :]
+    distance = query[:, None] - key  # i j
+    q, k = position.rotate(q, query), position.rotate(k, key)
+    logits = q @ k.mT * q.shape[-1] ** -0.5
+    if (bias := position.bias(q, k, distance)) is not None:
+        logits = logits + bias
+    weights = logits.masked_fill(~pattern(query[:, None], key), -torch.inf).softmax(-1)
+    heard: Tensor = weights @ v
+    extra = position.extra(weights, distance)
+    return heard if extra is None else heard + extra
