@@ -45,10 +45,13 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Float[Tensor, "b t w"], past: tuple[Tensor, Tensor] | None
+        self, x: Float[Tensor, "b t w"], past: tuple[Tensor, Tensor] | None, *beside: Tensor
     ) -> tuple[Float[Tensor, "b t w"], Tensor, Tensor]:
-        """Refine the stream; give back all keys and values too."""
-        heard, keys, values = self.attention(self.attention_norm(x), past)
+        """Refine the stream; give back all keys and values too.
+
+        What stands `beside` the stream goes to heads that ask for it.
+        """
+        heard, keys, values = self.attention(self.attention_norm(x), past, *beside)
         x = x + self.dropout(heard)
         hidden = self.dropout(self.activation(self.expand(self.forward_norm(x))))
         return x + self.dropout(self.contract(hidden)), keys, values

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from espressivo.configs import Pattern, TransformerConfig
 from espressivo.models.attention.attend import attend
 from espressivo.models.attention.learned import first_values, position
+from espressivo.models.attention.position import Position
 
 
 class Heads(nn.Module):
@@ -30,6 +31,13 @@ class Heads(nn.Module):
         self, x: Float[Tensor, "b t w"], past: tuple[Tensor, Tensor] | None
     ) -> tuple[Float[Tensor, "b t w"], Tensor, Tensor]:
         """Attend from every place to itself and the past; give back all keys and values."""
+        q, k, v = self.projected(x, past)
+        return self.heard(q, k, v, self.order(k.shape[2])), k, v
+
+    def projected(
+        self, x: Float[Tensor, "b t w"], past: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the queries, and keys and values with those of the past before them."""
         q, k, v = (
             part.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)  # b h t d
             for part in self.inputs(x).split(self.widths, -1)
@@ -38,10 +46,17 @@ class Heads(nn.Module):
             q, k = self.gain[:, None, None] * _one_length(q), _one_length(k)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        learned = dict(self.named_parameters(recurse=False))
-        order = position(self.config, learned, k.shape[2])
-        heard = attend(q, k, v, self.pattern, order, backend=self.backend)
-        return self.output(heard.transpose(1, 2).flatten(2)), k, v
+        return q, k, v
+
+    def order(self, keys: int) -> Position:
+        """Give what order adds where `keys` keys are heard."""
+        return position(self.config, dict(self.named_parameters(recurse=False)), keys)
+
+    def heard(self, q: Tensor, k: Tensor, v: Tensor, order: Position) -> Float[Tensor, "b t w"]:
+        """Give what all heads hear, together."""
+        each = attend(q, k, v, self.pattern, order, backend=self.backend)
+        together: Tensor = self.output(each.transpose(1, 2).flatten(2))
+        return together
 
 
 def _one_length(x: Float[Tensor, "b h t d"]) -> Float[Tensor, "b h t d"]:
