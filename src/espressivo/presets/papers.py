@@ -10,89 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from espressivo.codecs import CODECS
-from espressivo.configs import LstmConfig, ModelConfig, TransformerConfig
+from espressivo.configs import LstmConfig, TransformerConfig
 from espressivo.corpora import Augmentation
+from espressivo.presets.performance_rnn import ANY_NOTE, BY_PITCH, RECURRENT, performance_rnn
 from espressivo.presets.preset import Preset
+from espressivo.presets.twins import with_twins
 from espressivo.training.config import TrainingConfig
-
-ANY_NOTE = (
-    "windows begin at any note of a piece; the original cuts pieces every 30 seconds and keeps "
-    "the first 512 events of each cut"
-)
-BY_PITCH = (
-    "notes struck within one step are told from the lowest to the highest, not in the order "
-    "played, which spares the model up to 0.034 nats per token"
-)
-
-
-def performance_rnn() -> Preset:
-    """Simon and Oore 2017, with dynamics: 388 events, an LSTM of 3 x 512."""
-    return Preset(
-        name="performance-rnn",
-        source="Magenta's released configuration performance_with_dynamics (Simon and Oore 2017)",
-        codec=CODECS["performance-rnn"],  # 10 ms x 100, 32 velocities: performance_lib
-        model=LstmConfig(layers=3, width=512, dropout=0.0),  # rnn_layer_sizes, dropout_keep_prob
-        training=TrainingConfig(
-            steps=50_000,
-            batch=64,  # batch_size
-            length=512,  # max_num_events of the pipeline
-            optimizer="adamw",  # without decay: Adam
-            learning_rate=1e-3,  # learning_rate
-            schedule="constant",
-            warmup=0,
-            betas=(0.9, 0.999),  # TensorFlow's defaults
-            eps=1e-8,
-            clip_norm=3.0,  # clip_norm
-            evaluate_every=500,
-            save_every=500,
-            evaluation_windows=64,
-            augmentation=Augmentation(
-                transpose=3,  # performance_pipeline, where a comment says major third
-                stretch=(0.95, 0.975, 1.0, 1.025, 1.05),  # performance_pipeline
-            ),
-        ),
-        deviations=(
-            ANY_NOTE,
-            BY_PITCH,
-            "training stops after 50,000 steps and keeps the best on validation; "
-            "the original goes on until stopped",
-            "cells have two biases where the original has one: 6,144 parameters more",
-        ),
-    )
-
-
-def oore2018() -> Preset:
-    """Oore et al. 2018: 413 events on a grid of 8 ms, an LSTM of 3 x 512."""
-    like = performance_rnn()
-    return replace(
-        like,
-        name="oore2018",
-        source="Oore et al. 2018, This Time with Feeling (arXiv 1808.03715)",
-        codec=CODECS["oore2018"],  # 8 ms x 125, 32 velocities
-        training=replace(
-            like.training,
-            augmentation=Augmentation(transpose=4, stretch=like.training.augmentation.stretch),
-        ),
-        deviations=(
-            *like.deviations,
-            "optimiser, learning rate, batch, clipping and length are those of Performance RNN: "
-            "the paper's own were not found",
-            "augmentation is the milder of two regimes, as a re-implementation gives it, and draws "
-            "transposition and stretching together where that one draws either",
-        ),
-    )
-
-
-def oore2018_pedal() -> Preset:
-    """The same with the pedal as two events of its own: 415 events."""
-    like = oore2018()
-    return replace(
-        like,
-        name="oore2018-pedal",
-        source="re-implementations of Oore et al. 2018 that keep the pedal",
-        codec=CODECS["oore2018-pedal"],
-        deviations=(*like.deviations, "the pedal knows up and down only"),
-    )
 
 
 def noam_peak(width: int, warmup: int) -> float:
@@ -227,66 +150,8 @@ def espressivo_transformer() -> Preset:
     )
 
 
-def tiny(preset: Preset) -> Preset:
-    """Give the twin that trains on a laptop in minutes: the same vocabulary, a small model."""
-    model: ModelConfig = LstmConfig(layers=2, width=128)
-    if isinstance(preset.model, TransformerConfig):
-        model = TransformerConfig(
-            layers=2, width=64, attention=64, feed_forward=256, heads=4, reach=128, context=256
-        )
-    training = replace(
-        preset.training,
-        steps=600,
-        batch=16,
-        length=256,
-        learning_rate=3e-3,
-        schedule="linear",
-        warmup=50,
-        clip_norm=1.0,
-        evaluate_every=100,
-        save_every=100,
-        evaluation_windows=16,
-        evaluation_length=256,
-        patience=0,
-    )
-    return replace(
-        preset,
-        name=f"{preset.name}-tiny",
-        model=model,
-        training=training,
-        deviations=(*preset.deviations, "a small model, trained for minutes: not the paper's"),
-    )
-
-
-def performance_rnn_tiny() -> Preset:
-    """Performance RNN, small."""
-    return tiny(performance_rnn())
-
-
-def oore2018_tiny() -> Preset:
-    """Oore et al. 2018, small."""
-    return tiny(oore2018())
-
-
-def oore2018_pedal_tiny() -> Preset:
-    """Oore et al. 2018 with pedal events, small."""
-    return tiny(oore2018_pedal())
-
-
-def music_transformer_tiny() -> Preset:
-    """Music Transformer, small."""
-    return tiny(music_transformer())
-
-
 PRESETS: dict[str, Callable[[], Preset]] = {
-    "oore2018": oore2018,
-    "oore2018-tiny": oore2018_tiny,
-    "oore2018-pedal": oore2018_pedal,
-    "oore2018-pedal-tiny": oore2018_pedal_tiny,
-    "performance-rnn": performance_rnn,
-    "performance-rnn-tiny": performance_rnn_tiny,
-    "music-transformer": music_transformer,
-    "music-transformer-tiny": music_transformer_tiny,
+    **with_twins(RECURRENT | {"music-transformer": music_transformer}),
     "espressivo-lstm": espressivo_lstm,
     "espressivo-transformer": espressivo_transformer,
 }

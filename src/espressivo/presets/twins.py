@@ -1,0 +1,52 @@
+"""The small twin of every published system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from espressivo.configs import ModelConfig, TransformerConfig
+from espressivo.presets.preset import Preset
+
+
+def with_twins(papers: Mapping[str, Callable[[], Preset]]) -> dict[str, Callable[[], Preset]]:
+    """Put a `-tiny` twin after every preset."""
+    found: dict[str, Callable[[], Preset]] = {}
+    for name, make in papers.items():
+        found |= {name: make, f"{name}-tiny": _twin_of(make)}
+    return found
+
+
+def _twin_of(make: Callable[[], Preset]) -> Callable[[], Preset]:
+    return lambda: tiny(make())
+
+
+def tiny(preset: Preset) -> Preset:
+    """Give the twin that trains on a laptop in minutes: the same vocabulary, a small model."""
+    model: ModelConfig = replace(preset.model, layers=2, width=128)
+    if isinstance(preset.model, TransformerConfig):
+        model = TransformerConfig(
+            layers=2, width=64, attention=64, feed_forward=256, heads=4, reach=128, context=256
+        )
+    training = replace(
+        preset.training,
+        steps=600,
+        batch=16,
+        length=256,
+        learning_rate=3e-3,
+        schedule="linear",
+        warmup=50,
+        clip_norm=1.0,
+        evaluate_every=100,
+        save_every=100,
+        evaluation_windows=16,
+        evaluation_length=256,
+        patience=0,
+    )
+    return replace(
+        preset,
+        name=f"{preset.name}-tiny",
+        model=model,
+        training=training,
+        deviations=(*preset.deviations, "a small model, trained for minutes: not the paper's"),
+    )
