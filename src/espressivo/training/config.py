@@ -11,7 +11,7 @@ from espressivo.errors import ConfigError
 
 Schedule = Literal["constant", "noam", "linear", "cosine"]
 
-FREE = frozenset({"steps", "evaluate_every", "save_every", "patience"})
+FREE = frozenset({"steps", "evaluate_every", "save_every", "patience", "checkpoint_activations"})
 """Fields of a TrainingConfig that a run may change whenever it goes on."""
 
 
@@ -21,10 +21,11 @@ class TrainingConfig:
 
     `batch` windows of `length` tokens make a step, in `accumulate` equal parts. `learning_rate` is
     the peak of the schedule; Muon's matrices have their own. AdamW without `weight_decay` is Adam.
-    `clip_norm` bounds the norm of the gradient, zero does not. `ema` is the decay of the averaged
-    weights, zero for none. Every `evaluate_every` steps the averaged weights are judged on
-    `evaluation_windows` fixed windows of the validation split; training stops early after
-    `patience` evaluations without a better one, never if zero.
+    `clip_norm` bounds the norm of the gradient, zero does not. `checkpoint_activations` keeps only
+    what enters each layer and computes the rest twice: memory for time, the same numbers. `ema` is
+    the decay of the averaged weights, zero for none. Every `evaluate_every` steps the averaged
+    weights are judged on `evaluation_windows` fixed windows of the validation split; training stops
+    early after `patience` evaluations without a better one, never if zero.
     """
 
     steps: int = 100_000
@@ -43,6 +44,7 @@ class TrainingConfig:
     ema: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
+    checkpoint_activations: bool = False
     evaluate_every: int = 500
     evaluation_length: int = 2048
     evaluation_windows: int = 16

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espressivo.training.config import Schedule, TrainingConfig
+from espressivo.training.parallel import part_of, whole
 
 
 def factor(schedule: Schedule, step: int, warmup: int, steps: int) -> float:
@@ -52,6 +53,8 @@ def optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Opt
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.eps,
+        fused=rest[0].is_cuda,  # one kernel for all of it
+        foreach=not rest[0].is_cuda,
     )
     if not matrices:
         return [adam]
@@ -63,7 +66,8 @@ class Muon(torch.optim.Optimizer):
 
     Jordan et al. 2024, with Nesterov momentum and updates scaled by sqrt(rows / columns) where
     a matrix is tall. torch's own Muon iterates in bfloat16, which is slow on a CPU without that
-    arithmetic; here float32 stays float32 there.
+    arithmetic; here float32 stays float32 there. A matrix that is cut into parts is gathered for
+    it, and every process computes the same.
     """
 
     def __init__(
@@ -90,10 +94,10 @@ class Muon(torch.optim.Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
         momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        update = orthogonal(gradient.lerp(momentum, group["momentum"]))
+        update = orthogonal(whole(gradient.lerp(momentum, group["momentum"])))
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         scale = max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
-        parameter.add_(update, alpha=-group["lr"] * scale)
+        parameter.add_(part_of(update, like=parameter), alpha=-group["lr"] * scale)
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:

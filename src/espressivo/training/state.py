@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from espressivo import checkpoint
 from espressivo.checkpoint import folders
 from espressivo.errors import CheckpointError, ConfigError, TrainingError
 from espressivo.training import record
+from espressivo.training.parallel import read_parts, write_parts
 from espressivo.training.weights import put
 from espressivo.training.widening import told_alike, widened
 
@@ -33,20 +34,27 @@ KEEP = 2
 def save(trainer: Trainer) -> Path:
     """Write weights, average, optimisers and position, then drop older checkpoints."""
     path = trainer.run / "checkpoints" / f"step-{trainer.step:08d}"
-    if not _whole(path):
-        _discard(path)
-        checkpoint.save(path, trainer.release(trainer.card), _contents(trainer))
-    for old in folders(path.parent, "step-")[:-KEEP]:
-        _discard(old)
-    _note_checkpoints(trainer.run)
+    leads = trainer.ensemble.leads
+    if trainer.ensemble.any(leads and not _whole(path)):
+        release, contents = trainer.release(trainer.card), _contents(trainer, path)
+        if leads:
+            _discard(path)
+            checkpoint.save(path, release, contents)
+            shutil.rmtree(_parts(path), ignore_errors=True)
+    if leads:
+        for old in folders(path.parent, "step-")[:-KEEP]:
+            _discard(old)
+        _note_checkpoints(trainer.run)
     return path
 
 
 def publish(trainer: Trainer, card: dict[str, Any]) -> None:
     """Write the averaged model as the best so far; an older best goes once the new one stands."""
-    path = trainer.run / f"best-{trainer.step:08d}"
+    path, release = trainer.run / f"best-{trainer.step:08d}", trainer.release(card)
+    if not trainer.ensemble.leads:
+        return
     _discard(path)  # left by a run that was killed before it saved this step
-    checkpoint.save(path, trainer.release(card))
+    checkpoint.save(path, release)
     for old in folders(trainer.run, "best-"):
         if old != path:
             _discard(old)
@@ -94,7 +102,7 @@ def resume(trainer: Trainer) -> Path | None:
                 f"{path} holds {saved.config} with {saved.codec}; this run asks for "
                 f"{trainer.model_config} with {trainer.codec}"
             )
-        _restore(trainer, path, saved)
+        _restore(trainer, path)
         return path
     if wrong is not None:
         raise CheckpointError(f"{trainer.run} has no whole checkpoint to go on from: {wrong}")
@@ -143,6 +151,37 @@ def session(trainer: Trainer) -> Iterator[dict[str, Any]]:
 
     Whoever trains writes the reason into what this gives, under "exit".
     """
+    if not trainer.ensemble.leads:
+        yield {"exit": "running"}
+        return
+    with _alone(trainer.run), _recorded(trainer) as here:
+        yield here
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Keep other trainers out of a run, on any file system that knows locks.
+
+    The system lets them in again when this process ends, whatever ends it.
+    """
+    try:
+        lock = (run / "lock").open("a")
+    except OSError as error:
+        raise TrainingError(f"{run}/lock: cannot write ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{run} is being trained by another process; wait for it, or choose another folder"
+            ) from error
+        except OSError:
+            pass  # no locks here
+        yield
+
+
+@contextmanager
+def _recorded(trainer: Trainer) -> Iterator[dict[str, Any]]:
     _sweep(trainer.run)
     record.mend_metrics(trainer.run)
     content = _record(trainer)
@@ -186,6 +225,7 @@ def _record(trainer: Trainer) -> dict[str, Any]:
         "code_sha256": record.code_digest(),
         "versions": record.versions(),
         "hardware": record.hardware(str(trainer.device), torch.get_num_threads()),
+        "parallel": {"mode": trainer.ensemble.mode, "processes": trainer.ensemble.size},
         "metrics": "metrics.jsonl",
         "sessions": sessions,
         "checkpoints": _checkpoints(trainer.run),
@@ -205,8 +245,11 @@ def _checkpoints(run: Path) -> list[dict[str, str]]:
     ]
 
 
-def _contents(trainer: Trainer) -> dict[str, bytes]:
-    """Give the files of a checkpoint from which training goes on."""
+def _contents(trainer: Trainer, path: Path) -> dict[str, bytes | Path]:
+    """Give the files of a checkpoint from which training goes on.
+
+    Where weights are cut into parts, every process writes its own beside `path`.
+    """
     tensors = {f"weights.{n}": p.detach() for n, p in trainer.model.named_parameters()}
     for index, optimizer in enumerate(trainer.optimizers):
         for number, values in optimizer.state_dict()["state"].items():
@@ -219,20 +262,30 @@ def _contents(trainer: Trainer) -> dict[str, bytes]:
         "best": trainer.best if trainer.best < float("inf") else None,
         "stale": trainer.stale,
     }
-    return {
-        "optimizer.safetensors": save_tensors({k: v.contiguous() for k, v in tensors.items()}),
-        "trainer.json": json.dumps(facts).encode(),
-    }
+    contents: dict[str, bytes | Path] = {"trainer.json": json.dumps(facts).encode()}
+    if trainer.ensemble.mode == "fsdp":
+        parts = write_parts(tensors, _parts(path))
+        return contents | {f"optimizer-{n:05d}.safetensors": p for n, p in enumerate(parts, 1)}
+    whole = save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()})
+    return contents | {"optimizer.safetensors": whole}
 
 
-def _restore(trainer: Trainer, path: Path, saved: checkpoint.Checkpoint) -> None:
-    tensors = load_tensors((path / "optimizer.safetensors").read_bytes())
+def _parts(path: Path) -> Path:
+    """Give the folder where processes write before a checkpoint is put together."""
+    return path.with_name(f".{path.name}-parts")
+
+
+@torch.no_grad()
+def _restore(trainer: Trainer, path: Path) -> None:
+    parameters = dict(trainer.model.named_parameters())
     facts = json.loads((path / "trainer.json").read_bytes())
-    names = [name for name, _ in trainer.model.named_parameters()]
-    put({n: tensors[f"weights.{n}"].numpy() for n in names}, trainer.model, str(path))
-    with torch.no_grad():
-        for name, average in zip(names, trainer.average, strict=True):
-            average.copy_(torch.from_numpy(saved.weights[name]))
+    try:
+        tensors = read_parts(path, lambda name: _belonging(trainer, name))
+        for (name, parameter), average in zip(parameters.items(), trainer.average, strict=True):
+            parameter.copy_(tensors[f"weights.{name}"])
+            average.copy_(tensors[name])
+    except (AttributeError, IndexError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not fit this model: {error}") from error
     for index, optimizer in enumerate(trainer.optimizers):
         content = optimizer.state_dict()
         content["state"] = _optimizer_state(tensors, f"optimizer.{index}.")
@@ -240,6 +293,16 @@ def _restore(trainer: Trainer, path: Path, saved: checkpoint.Checkpoint) -> None
     trainer.step, trainer.tokens, trainer.stale = facts["step"], facts["tokens"], facts["stale"]
     trainer.drawn = facts.get("drawn", facts["step"] * trainer.config.batch)
     trainer.best = float("inf") if facts["best"] is None else facts["best"]
+
+
+def _belonging(trainer: Trainer, name: str) -> Tensor:
+    """Give the parameter that a tensor of a checkpoint belongs to."""
+    if name.startswith("optimizer."):
+        _, index, number, _ = name.split(".")
+        groups = trainer.optimizers[int(index)].param_groups
+        parameter: Tensor = [p for group in groups for p in group["params"]][int(number)]
+        return parameter
+    return trainer.model.get_parameter(name.removeprefix("weights."))
 
 
 def _optimizer_state(tensors: dict[str, Tensor], prefix: str) -> dict[int, dict[str, Tensor]]:

@@ -21,14 +21,21 @@ from espressivo.codecs import Codec
 from espressivo.configs import ModelConfig
 from espressivo.controls import Conditioning
 from espressivo.corpora import Batch, Corpus, TrainingWindows, Window
-from espressivo.errors import CheckpointError, TrainingError
+from espressivo.errors import CheckpointError, ConfigError, TrainingError
 from espressivo.models import Model, build
 from espressivo.training import state
-from espressivo.training.batches import predict
+from espressivo.training.batches import Reading, predict
 from espressivo.training.config import TrainingConfig
-from espressivo.training.likelihood import Likelihood, likelihood, loss_of, spread_windows
+from espressivo.training.likelihood import (
+    Likelihood,
+    each_likelihood,
+    loss_of,
+    spread_windows,
+    together,
+)
 from espressivo.training.optim import factor, optimizers
 from espressivo.training.pace import Pace
+from espressivo.training.parallel import Mode, checkpoint_activations, join, whole
 from espressivo.training.record import versions
 
 
@@ -63,6 +70,8 @@ class Trainer:
     The run lives in a folder: `run.json`, `metrics.jsonl`, checkpoints of the whole state from
     which training goes on bit for bit, and the best model so far as a release checkpoint. What is
     drawn in a step depends on the seed and the step alone, so the state holds no generators.
+    Several processes may train it together, each with a Trainer of its own on the same folder;
+    all of them take every step, save and release together, and the first one writes.
     """
 
     def __init__(
@@ -77,21 +86,33 @@ class Trainer:
         device: str = "cpu",
         start: Path | str | None = None,
         change: bool = False,
+        parallel: Mode | None = None,
     ) -> None:
         """Begin a run, or go on from the last checkpoint in its folder.
 
         A run goes on only with the configuration it was begun with, but for how long it lasts and
         how often it is judged and saved; `change` allows other changes of training, not of model,
         codec or optimiser. A new run takes its weights from the checkpoint or run `start`, if
-        given: the next phase of a training. `card` goes into every checkpoint.
+        given: the next phase of a training. `card` goes into every checkpoint. `parallel` says
+        how processes share the work, by default "ddp" if there are several.
         """
         self.pace = Pace()
         self.run, self.corpus, self.codec, self.config = Path(run), corpus, codec, config
-        self.model_config, self.device = model, torch.device(device)
+        self.ensemble = join(parallel, device)
+        if config.batch % (config.accumulate * self.ensemble.size):
+            raise ConfigError(
+                f"training.batch={config.batch} cannot be shared by {self.ensemble.size} processes "
+                f"in {config.accumulate} parts; it must be a multiple of both together"
+            )
+        self.model_config, self.device = model, self.ensemble.device
         self.given = dict(card or {})
         state.compare(self, change)
         with drawing(self.device, config.seed):
             self.model: Model = build(model, len(codec.vocabulary)).to(self.device)
+        if config.checkpoint_activations:
+            checkpoint_activations(self.model)
+        self.reading = Reading(self.model)
+        self.ensemble.shard(self.reading)
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizers = optimizers(self.model, config)
         self.peaks = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
@@ -110,7 +131,9 @@ class Trainer:
         self.resumed = state.resume(self)
         if self.resumed is None and start is not None:
             self.parent = state.begin_from(self, start)
-        self.forward = torch.compile(self.model) if config.compile else self.model
+        self.forward = self.ensemble.exchanging(self.reading)
+        if config.compile:
+            self.forward.compile()
         self.torn = False  # while a step changes the weights
 
     @property
@@ -152,7 +175,8 @@ class Trainer:
                 return
             end = ""
             while not end:
-                step = self._step(deadline)
+                with self.ensemble.watched(f"{self.run}, step {self.step + 1}"):
+                    step = self._step(deadline)
                 end = step.end
                 session["exit"] = end or session["exit"]
                 yield step
@@ -170,9 +194,9 @@ class Trainer:
         return path
 
     def release(self, card: dict[str, Any]) -> Checkpoint:
-        """Give the averaged model as a checkpoint without any training state."""
+        """Give the averaged model, all of it, as a checkpoint without any training state."""
         names = [name for name, _ in self.model.named_parameters()]
-        weights = {n: a.cpu().numpy() for n, a in zip(names, self.average, strict=True)}
+        weights = {n: whole(a).cpu().numpy() for n, a in zip(names, self.average, strict=True)}
         return Checkpoint(weights, self.model_config, self.codec, card)
 
     @contextmanager
@@ -194,8 +218,8 @@ class Trainer:
         late, judge = False, self.step % config.evaluate_every == 0 or self.step == config.steps
         if deadline < math.inf:
             closing = pace.closing(sum(len(window.targets) for window in self.validation))
-            late = pace.elapsed + 1.2 * (pace.update + closing) > deadline
-            judge = judge or (late and pace.elapsed + closing < deadline)
+            late = self.ensemble.any(pace.elapsed + 1.2 * (pace.update + closing) > deadline)
+            judge = judge or (late and self.ensemble.any(pace.elapsed + closing < deadline))
         evaluation, best = self._evaluate() if judge else (None, False)
         end = ("stopped early" if self.stopped_early else "finished") if self.finished else ""
         end = end or ("deadline" if late else "")
@@ -224,14 +248,13 @@ class Trainer:
         config = self.config
         self.model.train()
         self.model.zero_grad(set_to_none=True)
-        batch = self.windows.batch(self.drawn, config.batch)
-        counted = batch.counted
-        loss = 0.0
-        with drawing(self.device, config.seed, self.step):
-            for part in batch.split(config.accumulate):
-                loss += self._backward(part, counted)
+        indices = self.ensemble.share(range(self.drawn, self.drawn + config.batch))
+        batch = Batch.of([self.windows.sample(index) for index in indices])
+        counted = int(self.ensemble.total(batch.counted))
+        with drawing(self.device, config.seed, self.step, self.ensemble.rank):
+            loss = self.ensemble.total(self._gradient(batch, counted))
         bound = config.clip_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), bound))
+        norm = float(whole(nn.utils.clip_grad_norm_(self.model.parameters(), bound)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(state.diverged(self, loss, norm))
         scale = factor(config.schedule, self.step, config.warmup, config.steps)
@@ -246,13 +269,20 @@ class Trainer:
         self.torn = False
         return loss, norm, config.learning_rate * scale
 
+    def _gradient(self, batch: Batch, counted: int) -> float:
+        """Add the gradient of windows out of `counted` tokens; give their share of the loss."""
+        *parts, last = batch.split(self.config.accumulate)
+        with self.ensemble.accumulating(self.forward):
+            loss = sum(self._backward(part, counted) for part in parts)
+        return loss + self._backward(last, counted)
+
     def _backward(self, part: Batch, counted: int) -> float:
-        """Add the gradient of a part of a batch of `counted` tokens; give its share of the loss."""
         bfloat16 = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             logits, targets = predict(self.model, part, self.forward)
         loss = loss_of(logits, targets, "sum") / counted
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        # processes end up with the mean of their gradients, where the sum is wanted
+        (loss * self.ensemble.size).backward()  # type: ignore[no-untyped-call]  # torch
         value: float = loss.item()
         return value
 
@@ -272,8 +302,11 @@ class Trainer:
     def _evaluate(self) -> tuple[Likelihood, bool]:
         """Judge the averaged model; keep it as a checkpoint if it is the best so far."""
         began = time.monotonic()
-        with self.averaged():
-            result = likelihood(self.model, self.codec, self.validation)
+        mine = self.ensemble.share(self.validation)
+        with self.averaged(), self.ensemble.gathered(self.reading):
+            each = each_likelihood(self.model, self.codec, mine)
+            part = sum((one for _, one in each), Likelihood())
+        result = together(self.ensemble.gather(part))
         best = result.per_token < self.best
         self.best, self.stale = (result.per_token, 0) if best else (self.best, self.stale + 1)
         if best:
@@ -297,6 +330,8 @@ class Trainer:
         )
 
     def _log(self, step: Step) -> None:
+        if not self.ensemble.leads:
+            return
         line: dict[str, Any] = {
             "step": step.step,
             "loss": round(step.loss, 6),

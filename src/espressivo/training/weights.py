@@ -7,6 +7,7 @@ import torch
 from espressivo.checkpoint import Checkpoint, Weights
 from espressivo.errors import CheckpointError
 from espressivo.models import Model, build
+from espressivo.training.parallel import part_of
 
 
 def model_of(checkpoint: Checkpoint, device: str = "cpu") -> Model:
@@ -30,4 +31,4 @@ def put(weights: Weights, model: Model, source: str) -> None:
         if here != there:
             raise CheckpointError(f"{source}: {name} has shape {there}; this model needs {here}")
     for name, parameter in parameters.items():
-        parameter.copy_(torch.from_numpy(weights[name]))
+        parameter.copy_(part_of(torch.from_numpy(weights[name]), like=parameter))
