@@ -3,12 +3,14 @@
 from espressivo.configs import (
     AttentionLstmConfig,
     LstmConfig,
+    MelodyTransformerConfig,
     ModelConfig,
     NoteLstmConfig,
     TransformerConfig,
 )
 from espressivo.models.attention_lstm import AttentionLstm
 from espressivo.models.lstm import Lstm
+from espressivo.models.melody_transformer import MelodyTransformer
 from espressivo.models.model import Model, State
 from espressivo.models.music_transformer import MusicTransformer
 from espressivo.models.note_lstm import NoteLstm
@@ -25,6 +27,17 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
             return AttentionLstm(config, vocabulary_size)
         case TransformerConfig():
             return MusicTransformer(config, vocabulary_size)
+        case MelodyTransformerConfig():
+            return MelodyTransformer(config, vocabulary_size)
 
 
-__all__ = ["AttentionLstm", "Lstm", "Model", "MusicTransformer", "NoteLstm", "State", "build"]
+__all__ = [
+    "AttentionLstm",
+    "Lstm",
+    "MelodyTransformer",
+    "Model",
+    "MusicTransformer",
+    "NoteLstm",
+    "State",
+    "build",
+]
