@@ -3,9 +3,13 @@
 from difflib import get_close_matches
 
 from espressivo.errors import ConfigError
+from espressivo.presets import papers
+from espressivo.presets.conditioned import CONDITIONED
 from espressivo.presets.overrides import override
-from espressivo.presets.papers import PRESETS
 from espressivo.presets.preset import Preset
+from espressivo.presets.twins import with_twins
+
+PRESETS = papers.PRESETS | with_twins(CONDITIONED)
 
 __all__ = ["PRESETS", "Preset", "override", "preset"]
 
