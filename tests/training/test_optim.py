@@ -58,6 +58,16 @@ def test_muon_brings_singular_values_near_one():
         assert values.max() < 1.3
 
 
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (8, 8)])
+def test_muon_iterates_as_published(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    x = matrix.double() / (matrix.double().norm() + 1e-7)
+    for _ in range(5):  # X <- a X + b X X' X + c X X' X X' X
+        once = x @ x.mT @ x
+        x = 3.4445 * x - 4.7750 * once + 2.0315 * x @ x.mT @ once
+    torch.testing.assert_close(optim.orthogonal(matrix).double(), x, rtol=0, atol=1e-4)
+
+
 def test_muon_moves_as_worked_out_by_hand():
     weights = torch.nn.Parameter(torch.ones(4, 1))
     muon = optim.Muon([weights], lr=0.1, weight_decay=0.5)
