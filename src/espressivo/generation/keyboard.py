@@ -58,6 +58,9 @@ class Keyboard:
         self.tokens: list[int] = []
         self.events: list[Event] = list(prompt.opening)
         self.done = False
+        self.waiting: int | None = None
+        """A token that must come now, whatever the model wants; all it wants besides gives way."""
+        self._led: set[int] = set()  # keys that are down and not the player's to release
         self._now = 0
         self._onset: dict[int, int] = {}  # of every key that is down, earliest first
         self._quiet = 0  # the step since which no key is down
@@ -104,11 +107,16 @@ class Keyboard:
         if self._now >= self._end:
             events = [*events, *self._decoder.close()]
             self.done = True
+        events = self._told(events)
         self.events += events
         if self.done:
             lifts = self._lifts()
             self.events += lifts
             events = [*events, *lifts]
+        return events
+
+    def _told(self, events: list[Event]) -> list[Event]:
+        """Give what happened as the result tells it."""
         return events
 
     def _hear(self, token: int) -> list[Event]:
@@ -149,11 +157,12 @@ class Keyboard:
 
     def _lifts(self) -> list[Event]:
         """Lift, at the end, every pedal that is still down."""
-        standing: dict[int, int] = {}
+        standing: dict[tuple[int, int], int] = {}
         for event in self.events:
             if event.kind == "control":
-                standing[event.number] = event.value
-        return [Event(self.time, "control", n, 0) for n, value in standing.items() if value]
+                standing[event.number, event.track] = event.value
+        down = [pedal for pedal, value in standing.items() if value]
+        return [Event(self.time, "control", number, 0, track) for number, track in down]
 
     def allowed(self) -> NDArray[np.bool_]:
         """Tell for every id whether it may come next; some id always may."""
@@ -161,8 +170,9 @@ class Keyboard:
         if self._now < self._mark:
             return self._only_shifts(self._mark - self._now, cap)
         mask = self._decoder.allowed()
-        if self._onset:
-            pitch, onset = next(iter(self._onset.items()))
+        oldest = self._oldest()
+        if oldest is not None:
+            pitch, onset = oldest
             if onset <= self._now - self._longest_note and mask[self._off + pitch]:
                 mask[:] = False
                 mask[self._off + pitch] = True
@@ -172,10 +182,18 @@ class Keyboard:
         elif cap and len(self._recent) >= self._densest:
             mask[self._on] = mask[self._velocity] = False
         mask[self._shift + cap : self._shift_end] = False
+        self._forbid(mask)
         if np.count_nonzero(mask):
             return mask
         # The codec would have said it in one longer shift; time must pass all the same.
         return self._only_shifts(cap if self._now >= self._ringing else 1, max(cap, 1))
+
+    def _forbid(self, mask: NDArray[np.bool_]) -> None:
+        """Forbid what the task forbids besides."""
+
+    def _oldest(self) -> tuple[int, int] | None:
+        """Give the key that has been down longest, of those to be released, and since when."""
+        return next(((k, on) for k, on in self._onset.items() if k not in self._led), None)
 
     def _close(self, mask: NDArray[np.bool_]) -> None:
         """Leave only what may happen while the last chord rings, or is still to be struck."""
@@ -197,9 +215,9 @@ class Keyboard:
         if not self._chord and not self._can_ring():
             cap = min(cap, max(self._ringing - now, 0))
         if self._onset:
-            pitch, onset = next(iter(self._onset.items()))
-            if pitch not in self._chord:
-                cap = min(cap, max(onset + self._longest_note - now, 1))
+            oldest = self._oldest()
+            if oldest is not None and oldest[0] not in self._chord:
+                cap = min(cap, max(oldest[1] + self._longest_note - now, 1))
             return cap
         limit = self._quiet + self._longest_silence if self._started else self._lead
         return min(cap, max(limit - now, 0))
