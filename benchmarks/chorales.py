@@ -34,7 +34,7 @@ from espressivo.corpora.batch import beside
 from espressivo.corpora.chorales import ChoraleWindows, chorale_windows, read_chorales
 from espressivo.midi import write_midi
 from espressivo.models.chorale_transformer import ChoraleTransformer
-from espressivo.presets.chorales import CHORALES, ChoraleRow, small
+from espressivo.presets.chorales import CHORALES, DEVIATIONS, ChoraleRow, small
 from espressivo.training.likelihood import loss_of
 from espressivo.training.optim import factor, optimizers
 from espressivo.training.record import hardware
@@ -261,6 +261,8 @@ def write_page() -> None:
     before, _, rest = PAGE.read_text().partition("<!-- tables -->\n")
     after = rest.partition("<!-- end -->\n")[2]
     tables = "\n".join(table(budget, results.get(budget, {})) for budget in BUDGETS)
+    differs = "".join(f"- {deviation}\n" for deviation in DEVIATIONS)
+    tables += f"\n### Where the rows depart from the paper\n\n{differs}"
     PAGE.write_text(f"{before}<!-- tables -->\n{tables}<!-- end -->\n{after}")
 
 
