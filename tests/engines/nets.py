@@ -36,6 +36,24 @@ SMALL: dict[str, ModelConfig] = {
     "transformer": transformer(),
     "transformer with a short reach": transformer(reach=5, sinusoids="none"),
     "transformer with a long reach": transformer(reach=600, width=24),
+    "transformer that clamps": transformer(
+        reach=5, beyond="clamp", shared_heads=True, values=12, activation="relu2"
+    ),
+    "shaw in blocks": transformer(
+        position="shaw", reach=7, value_table=True, values=12, patterns=("blocks:16", "causal")
+    ),
+    "shaw, shared": transformer(position="shaw", reach=500, value_table=True, shared_heads=True),
+    "xl": transformer(position="xl", sinusoids="none", activation="gelu"),
+    "xl of one length in a window": transformer(
+        position="xl", qk_norm=True, shared_heads=True, patterns=("window:40",)
+    ),
+    "rotary": transformer(position="rotary", sinusoids="none", qk_norm=True, values=36),
+    "rotary, sparse": transformer(
+        position="rotary", patterns=("window:9|strided:9", "fixed:8:2"), sinusoids="concatenated"
+    ),
+    "alibi": transformer(position="alibi", sinusoids="none", patterns=("causal", "window:30")),
+    "fourier": transformer(position="fourier", frequencies=5, reach=100),
+    "no position": transformer(position="none"),
 }
 
 
@@ -47,9 +65,9 @@ def shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
     one = {
         "attention_norm.weight": (width,),
         "attention_norm.bias": (width,),
-        "attention.inputs.weight": (3 * attention, width),
-        "attention.output.weight": (width, attention),
-        "attention.distances": (config.heads, config.reach, attention // config.heads),
+        "attention.inputs.weight": (2 * attention + config.value_width, width),
+        "attention.output.weight": (width, config.value_width),
+        **order_shapes(config),
         "forward_norm.weight": (width,),
         "forward_norm.bias": (width,),
         "expand.weight": (hidden, width),
@@ -58,7 +76,7 @@ def shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
         "contract.bias": (width,),
     }
     ends = {
-        "embedding.weight": (vocabulary, width),
+        "embedding.weight": (vocabulary, width // (1 + (config.sinusoids == "concatenated"))),
         "norm.weight": (width,),
         "norm.bias": (width,),
         "output.weight": (vocabulary, width),
@@ -89,6 +107,24 @@ def lstm_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ..
         if config.focus == "local-p":
             found |= {"look_back.place.weight": square, "look_back.place_energy": (width,)}
     return found
+
+
+def order_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
+    """What a layer learns about order, and the lengths of its queries."""
+    tables = 1 if config.shared_heads else config.heads
+    each, value = config.attention // config.heads, config.value_width // config.heads
+    shapes = {"attention.gain": (config.heads,)} if config.qk_norm else {}
+    match config.position:
+        case "relative" | "shaw":
+            shapes["attention.distances"] = (tables, config.reach, each)
+            if config.value_table:
+                shapes["attention.distance_values"] = (tables, config.reach, value)
+        case "fourier":
+            shapes["attention.waves"] = (tables, 2 * config.frequencies, each)
+        case "xl":
+            shapes["attention.waves"] = (tables, config.width, each)
+            shapes |= {f"attention.{n}_bias": (config.heads, each) for n in ("key", "distance")}
+    return shapes
 
 
 def weights(config: ModelConfig, dtype=np.float32) -> dict[str, np.ndarray]:

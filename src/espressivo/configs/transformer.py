@@ -86,6 +86,11 @@ class TransformerConfig:
         """The width of all heads' values together."""
         return self.attention if self.values is None else self.values
 
+    @property
+    def clamped(self) -> bool:
+        """Whether distances beyond the table are heard as the furthest in it."""
+        return self.position == "shaw" or self.beyond == "clamp"
+
     def _check_widths(self) -> None:
         for name in ("attention", "values"):
             width = getattr(self, name)

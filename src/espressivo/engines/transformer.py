@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from espressivo.configs import TransformerConfig
+from espressivo.configs import Pattern, TransformerConfig, pattern
 from espressivo.engines.engine import (
     Controls,
     Logits,
@@ -24,6 +23,14 @@ from espressivo.engines.engine import (
     check_tokens,
     refuse_controls,
     refuse_source,
+)
+from espressivo.engines.transformer_order import (
+    beside,
+    beside_once,
+    by_key,
+    heard_by,
+    rotation,
+    turn,
 )
 from espressivo.engines.transformer_weights import Layer, lay_out
 
@@ -40,8 +47,25 @@ BUDGET = 1 << 22
 """Attention logits held at once while reading a primer."""
 
 
+def _relu(x: Logits) -> None:
+    np.maximum(x, 0, out=x)
+
+
+def _relu2(x: Logits) -> None:
+    np.maximum(x, 0, out=x)
+    np.square(x, out=x)
+
+
+def _gelu(x: Logits) -> None:
+    x *= 0.5 + 0.5 * np.tanh(np.float32((2 / math.pi) ** 0.5) * (x + np.float32(0.044715) * x**3))
+
+
+ACTIVATIONS = {"relu": _relu, "relu2": _relu2, "gelu": _gelu}
+"""Of the feed-forward part, in place."""
+
+
 class TransformerState:
-    """Keys and values of every layer, [l, 2, b, h, d, capacity], of which `length` are used."""
+    """Keys and, behind them, values of every layer: [l, b, h, d + e, capacity], `length` used."""
 
     def __init__(self, cache: Logits, length: int = 0) -> None:
         """Hold the cache; room for a step's intermediate values comes with the first step."""
@@ -51,7 +75,7 @@ class TransformerState:
     @property
     def batch(self) -> int:
         """How many sequences it follows."""
-        return int(self.cache.shape[2])
+        return int(self.cache.shape[1])
 
     @property
     def capacity(self) -> int:
@@ -64,11 +88,11 @@ class TransformerState:
 
     def select(self, rows: NDArray[np.integer]) -> TransformerState:
         """Give independent copies of the sequences `rows`."""
-        layers, two, _, *rest, _ = self.cache.shape
-        shape = (layers, two, len(rows), *rest, self.capacity + PADDING)
+        layers, _, *rest, _ = self.cache.shape
+        shape = (layers, len(rows), *rest, self.capacity + PADDING)
         cache = np.empty(shape, np.float32)
         for new, old in enumerate(rows):
-            cache[:, :, new, ..., : self.length] = self.cache[:, :, old, ..., : self.length]
+            cache[:, new, ..., : self.length] = self.cache[:, old, ..., : self.length]
         return TransformerState(cache, self.length)
 
     def grow(self, capacity: int) -> None:
@@ -92,20 +116,26 @@ class Room:
         self.stream, self.spread = self.extended[:, :width], ones(batch, 1)
         self.normal = ones(batch, width + 1)
         self.scaled = self.normal[:, :width]
-        self.projected = ones(batch, 3 * config.attention)
-        self.split = self.projected.reshape(batch, 3, heads, -1).swapaxes(0, 1)  # 3 b h d
+        self.projected = ones(batch, 2 * config.attention + config.value_width)
+        q, rest = np.split(self.projected, [config.attention], 1)
+        self.q, self.new = (x.reshape(batch, heads, -1) for x in (q, rest))  # b h d, b h d+e
+        self.k = self.new[..., : self.q.shape[-1]]
         self._logits = np.empty(heads * batch * config.context, np.float32)
         self._relative = np.empty_like(self._logits)
         self.peak = ones(heads, batch, 1)
-        self.heard, self.added = ones(batch, config.attention), ones(batch, width)
+        self.heard, self.added = ones(batch, config.value_width), ones(batch, width)
         self.by_head = self.heard.reshape(batch, heads, -1)
         self.hidden = ones(batch, config.feed_forward)
 
-    def open(self, keys: int, near: int) -> None:
-        """Shape what depends on the number of keys, and on how many of them are within reach."""
+    def open(self, pattern: Pattern, now: int, reach: int) -> None:
+        """Shape what depends on which keys are heard, and on how many of them are within reach."""
+        self.first, self.heard_keys = heard_by(pattern, now, 1)
+        keys = now + 1 - self.first
+        near = min(keys, reach)
         shape = (*self.peak.shape[:2], keys)
         self.logits = self._logits[: math.prod(shape)].reshape(shape)  # h b j
         self.within_reach = self.logits[..., keys - near :]
+        self.beyond = self.logits[..., : keys - near]
         self.relative = self._relative[: self.within_reach.size].reshape(*shape[:2], near)
         self.by_sequence = self.logits.swapaxes(0, 1)
 
@@ -118,9 +148,11 @@ class TransformerEngine:
         self.config = config
         self.vocabulary_size = len(weights["output.weight"])
         self.weights = lay_out(config, weights)
-        self._sinusoids: Logits | None = None
-        if config.sinusoids == "added":
-            self._sinusoids = sinusoids(config.context, config.width)
+        self.patterns = [pattern(text) for text in config.patterns]
+        self.rotation = rotation(config)
+        self.activate = ACTIVATIONS[config.activation]
+        tables = config.position in ("relative", "shaw")
+        self.reach = config.reach if tables else config.context
 
     @property
     def context(self) -> int | None:
@@ -131,9 +163,9 @@ class TransformerEngine:
         """Give the memory of having read nothing."""
         refuse_source(self, source)
         config = self.config
-        head_width = config.attention // config.heads
+        both = (config.attention + config.value_width) // config.heads
         capacity = min(FIRST_CAPACITY, config.context)
-        shape = (config.layers, 2, batch, config.heads, head_width, capacity + PADDING)
+        shape = (config.layers, batch, config.heads, both, capacity + PADDING)
         return TransformerState(np.empty(shape, np.float32))
 
     def step(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
@@ -145,13 +177,12 @@ class TransformerEngine:
         if state.room is None:
             state.room = Room(self.config, state.batch)
         room = state.room
-        room.open(state.length + 1, min(state.length + 1, self.config.reach))
-        room.stream[...] = self.weights.embedding[tokens]
-        if self._sinusoids is not None:
-            room.stream += self._sinusoids[state.length]
+        room.stream[...] = self._embedded(tokens[:, None], state)[:, 0]
         for index, layer in enumerate(self.weights.layers):
-            _attend_once(layer, state.cache[index], state.length, room)
-            _forward_once(layer, room)
+            if index == 0 or len(self.patterns) > 1:
+                room.open(self._pattern(index), state.length, self.reach)
+            self._attend_once(layer, state.cache[index], state.length, room)
+            self._forward_once(layer, room)
         state.length += 1
         _normal_once(room)
         logits: Logits = room.normal @ self.weights.output
@@ -178,29 +209,104 @@ class TransformerEngine:
 
     def _read(self, tokens: Tokens, state: TransformerState) -> Logits:
         """Give the stream after some tokens, and remember their keys and values."""
-        x: Logits = self.weights.embedding[tokens]  # b t w
-        if self._sinusoids is not None:
-            x += self._sinusoids[state.length : state.length + x.shape[1]]
+        x = self._embedded(tokens, state)
         for index, layer in enumerate(self.weights.layers):
-            x += _attend(layer, _normal(x), state.cache[index], state.length) @ layer.heard
+            x += self._attend(layer, index, _normal(x), state) @ layer.heard
             hidden = _normal(x) @ layer.expand
-            np.maximum(hidden, 0, out=hidden)
+            self.activate(hidden)
             x += hidden @ layer.contract.T
             x += layer.contract_bias
         state.length += tokens.shape[1]
         return x
 
+    def _embedded(self, tokens: Tokens, state: TransformerState) -> Logits:
+        """Give what enters the first layer, [b, t, w]."""
+        x: Logits = self.weights.embedding[tokens]
+        if len(self.weights.signal):
+            x += self.weights.signal[state.length : state.length + x.shape[1]]
+        return x
 
-def sinusoids(count: int, width: int) -> Logits:
-    """Give tensor2tensor's timing signal of the first positions, as it is added to the stream."""
-    half = width // 2
-    step = np.float32(math.log(10_000) / max(half - 1, 1))
-    rate = np.exp(-step * np.arange(half, dtype=np.float32))
-    angle = np.arange(count, dtype=np.float32)[:, None] * rate
-    signal = np.concatenate([np.sin(angle), np.cos(angle)], -1)
-    signal -= signal.mean(-1, keepdims=True)
-    signal /= np.float32(width**0.5)
-    return signal
+    def _pattern(self, layer: int) -> Pattern:
+        return self.patterns[layer % len(self.patterns)]
+
+    def _attend_once(self, layer: Layer, cache: Logits, now: int, room: Room) -> None:
+        """Add to the stream what the newest token hears of all, and remember it."""
+        _normal_once(room)
+        np.matmul(room.normal, layer.inputs, out=room.projected)
+        self._place(layer, room.q, room.k, now, 1)
+        cache[..., now] = room.new
+        d, past = room.q.shape[-1], slice(room.first, now + 1)
+        keys, values = cache[:, :, :d, past], cache[:, :, d:, past]
+        np.matmul(room.q[:, :, None], keys, out=room.by_sequence[:, :, None])  # b h 1 j
+        if layer.distances is not None:
+            near = layer.distances[..., layer.distances.shape[-1] - room.relative.shape[-1] :]
+            room.within_reach += np.matmul(room.q.swapaxes(0, 1), near, out=room.relative)
+            if self.config.clamped:
+                room.beyond += room.relative[..., :1]
+        if layer.penalties is not None:
+            room.logits += layer.penalties[:, None, -room.logits.shape[-1] :]
+        if room.heard_keys is not None:
+            np.copyto(room.logits, -np.inf, where=~room.heard_keys)
+        room.logits -= np.maximum.reduce(room.logits, axis=-1, keepdims=True, out=room.peak)
+        np.exp(room.logits, out=room.logits)
+        np.matmul(values, room.by_sequence[..., None], out=room.by_head[..., None])
+        if layer.distance_values is not None:
+            room.by_head += beside_once(
+                layer.distance_values, room.within_reach, room.beyond, self.config.clamped
+            )
+        total = np.add.reduce(room.logits, axis=-1, keepdims=True, out=room.peak)
+        np.divide(room.by_head, total.swapaxes(0, 1), out=room.by_head)
+        room.stream += np.matmul(room.heard, layer.heard, out=room.added)
+
+    def _attend(self, layer: Layer, index: int, x: Logits, state: TransformerState) -> Logits:
+        """Give what each new token hears of itself and the past; remember them."""
+        config, before, cache = self.config, state.length, state.cache[index]
+        b, t, _ = x.shape
+        q, new = (
+            part.reshape(b, t, config.heads, -1).swapaxes(1, 2)  # b h t d
+            for part in np.split(x @ layer.inputs, [config.attention], -1)
+        )
+        d, total = q.shape[-1], before + t
+        self._place(layer, q, new[..., :d], before, t)
+        cache[..., before:total] = new.swapaxes(-1, -2)
+        first, heard_keys = heard_by(self._pattern(index), before, t)
+        keys, values = cache[:, :, :d, first:total], cache[:, :, d:, first:total]
+        logits = q @ keys  # b h t j
+        if layer.distances is not None or layer.penalties is not None:
+            logits += by_key(layer.distances, layer.penalties, q, total - first, config.clamped)
+        if heard_keys is None:
+            logits[..., -t:][..., np.triu(np.ones((t, t), bool), 1)] = -np.inf
+        else:
+            np.copyto(logits, -np.inf, where=~heard_keys)
+        logits -= logits.max(-1, keepdims=True)
+        np.exp(logits, out=logits)
+        heard = logits @ values.swapaxes(-1, -2)
+        if layer.distance_values is not None:
+            heard += beside(layer.distance_values, logits, config.clamped)
+        heard /= logits.sum(-1, keepdims=True)
+        result: Logits = heard.swapaxes(1, 2).reshape(b, t, -1)
+        return result
+
+    def _place(self, layer: Layer, q: Logits, k: Logits, at: int, count: int) -> None:
+        """Make queries and keys, [b, h, d] or [b, h, t, d], what their places ask for."""
+        if layer.gain is not None:
+            for x in (q, k):
+                x /= np.sqrt(np.vecdot(x, x)[..., None] / x.shape[-1] + np.float32(1e-6))
+            q *= layer.gain.reshape(-1, *(q.ndim - 2) * [1])
+        if self.rotation is not None:
+            places = self.rotation[at : at + count]
+            turn(q, places)
+            turn(k, places)
+        if layer.asked is not None:
+            q += layer.asked if q.ndim == 3 else layer.asked[:, None]
+
+    def _forward_once(self, layer: Layer, room: Room) -> None:
+        """Add to the stream what the feed-forward part makes of it."""
+        _normal_once(room)
+        np.matmul(room.normal, layer.expand, out=room.hidden)
+        self.activate(room.hidden)
+        room.stream += np.matmul(room.hidden, layer.contract.T, out=room.added)
+        room.stream += layer.contract_bias
 
 
 def _own(state: State) -> TransformerState:
@@ -215,64 +321,9 @@ def _normal_once(room: Room) -> None:
     np.divide(room.stream, np.sqrt(room.spread, out=room.spread), out=room.scaled)
 
 
-def _attend_once(layer: Layer, cache: Logits, now: int, room: Room) -> None:
-    """Add to the stream what the newest token hears of all, and remember it."""
-    _normal_once(room)
-    np.matmul(room.normal, layer.inputs, out=room.projected)
-    q, cache[..., now] = room.split[0], room.split[1:]  # b h d
-    keys, values = cache[0, ..., : now + 1], cache[1, ..., : now + 1]  # b h d j
-    distances = layer.distances[..., layer.distances.shape[-1] - room.relative.shape[-1] :]
-    np.matmul(q[:, :, None], keys, out=room.by_sequence[:, :, None])
-    room.within_reach += np.matmul(q.swapaxes(0, 1), distances, out=room.relative)
-    room.logits -= np.maximum.reduce(room.logits, axis=-1, keepdims=True, out=room.peak)
-    np.exp(room.logits, out=room.logits)
-    np.matmul(values, room.by_sequence[..., None], out=room.by_head[..., None])
-    total = np.add.reduce(room.logits, axis=-1, keepdims=True, out=room.peak)
-    np.divide(room.by_head, total.swapaxes(0, 1), out=room.by_head)
-    room.stream += np.matmul(room.heard, layer.heard, out=room.added)
-
-
-def _forward_once(layer: Layer, room: Room) -> None:
-    """Add to the stream what the feed-forward part makes of it."""
-    _normal_once(room)
-    np.matmul(room.normal, layer.expand, out=room.hidden)
-    np.maximum(room.hidden, 0, out=room.hidden)
-    room.stream += np.matmul(room.hidden, layer.contract.T, out=room.added)
-    room.stream += layer.contract_bias
-
-
 def _normal(x: Logits) -> Logits:
     """Scale rows, whose mean is zero, to length one, and put a one behind."""
     normal = np.ones((*x.shape[:-1], x.shape[-1] + 1), np.float32)
     spread = np.sqrt(np.vecdot(x, x) + np.float32(EPSILON))
     np.divide(x, spread[..., None], out=normal[..., :-1])
     return normal
-
-
-def _attend(layer: Layer, x: Logits, cache: Logits, before: int) -> Logits:
-    """Give what each new token hears of itself and the past; remember them."""
-    b, t, _ = x.shape
-    heads, total = len(layer.distances), before + t
-    q, *new = (x @ layer.inputs).reshape(b, t, 3, heads, -1).transpose(2, 0, 3, 1, 4)  # b h t d
-    cache[..., before:total] = np.swapaxes(new, -1, -2)
-    keys, values = cache[..., :total]
-    logits = q @ keys  # b h t j
-    logits += _by_key(q, layer.distances, total)
-    logits[..., before:][..., np.triu(np.ones((t, t), bool), 1)] = -np.inf
-    logits -= logits.max(-1, keepdims=True)
-    np.exp(logits, out=logits)
-    heard = logits @ values.swapaxes(-1, -2)
-    heard /= logits.sum(-1, keepdims=True)
-    result: Logits = heard.swapaxes(1, 2).reshape(b, t, -1)
-    return result
-
-
-def _by_key(q: Logits, distances: Logits, keys: int) -> Logits:
-    """Give the relative logits of queries that are the newest of the keys, zero beyond reach."""
-    b, h, t, _ = q.shape
-    near = min(keys, distances.shape[-1])
-    flat = np.zeros((b, h, t * keys + t), np.float32)
-    by_distance = flat[..., : t * keys].reshape(b, h, t, keys)
-    np.matmul(q, distances[..., distances.shape[-1] - near :], out=by_distance[..., keys - near :])
-    s0, s1, s = flat.strides  # row m by key is row m by distance, t - 1 - m further right
-    return as_strided(flat[..., t - 1 :], (b, h, t, keys), (s0, s1, s * (keys - 1), s))

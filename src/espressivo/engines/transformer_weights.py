@@ -13,6 +13,7 @@ follows a normalisation is the row of an input that is always one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,18 +21,26 @@ import numpy as np
 from espressivo.configs import TransformerConfig
 from espressivo.engines.engine import Weights
 from espressivo.engines.slab import Matrix, slab
+from espressivo.engines.transformer_order import order
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What one layer reads, with w the width, a that of all heads and f that of feed-forward."""
+    """What one layer reads: width w, queries and keys a, values v, feed-forward f, heads h.
 
-    inputs: Matrix  # w+1 3a
-    distances: Matrix  # h d r
-    heard: Matrix  # a w
+    The numbers behind a query are, head by head, those of its key and those of its value.
+    """
+
+    inputs: Matrix  # w+1 2a+v
+    heard: Matrix  # v w
     expand: Matrix  # w+1 f
     contract: Matrix  # w f
     contract_bias: Matrix  # w
+    gain: Matrix | None = None  # h, of queries of length sqrt(d)
+    asked: Matrix | None = None  # h d; this and the rest: see `transformer_order.order`
+    distances: Matrix | None = None  # h d r
+    penalties: Matrix | None = None  # h r
+    distance_values: Matrix | None = None  # h r e
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Layout:
     """Everything a step reads: one row of the embedding, then all the rest."""
 
     embedding: Matrix  # v w
+    signal: Matrix  # t w, added to the embedding at every place; or 0 w
     layers: tuple[Layer, ...]
     output: Matrix  # w+1 v
 
@@ -47,26 +57,69 @@ def lay_out(config: TransformerConfig, given: Weights) -> Layout:
     """Rearrange the weights of `espressivo.models.MusicTransformer`, in float32."""
     weights = {name: weight.astype(np.float32) for name, weight in given.items()}
     root = np.float32(config.width**0.5)
-    arrays: dict[str, Matrix] = {"embedding": _centred(weights["embedding.weight"])}
+    arrays: dict[str, Matrix] = _ends(config, weights)
     for layer in range(config.layers):
         path = f"layers.{layer}."
-        inputs = _normalised(weights, path + "attention_norm", path + "attention.inputs")
-        inputs[:, : config.attention] *= (config.attention // config.heads) ** -0.5
         arrays |= {
-            path + "inputs": inputs,
-            path + "distances": weights[path + "attention.distances"].swapaxes(-1, -2),
+            path + "inputs": _inputs(config, weights, path),
             path + "heard": _centred(weights[path + "attention.output.weight"].T) / root,
             path + "expand": _normalised(weights, path + "forward_norm", path + "expand"),
             path + "contract": _centred(weights[path + "contract.weight"].T).T / root,
             path + "contract_bias": _centred(weights[path + "contract.bias"]) / root,
         }
+        if config.qk_norm:
+            arrays[path + "gain"] = weights[path + "attention.gain"] * _scale(config)
+        tables = order(config, weights, path + "attention.")
+        arrays |= {path + name: table for name, table in tables.items()}
     arrays["output"] = _normalised(weights, "norm", "output")
     views = slab(arrays)
     layers = (
-        Layer(**{name: views[f"layers.{layer}.{name}"] for name in Layer.__annotations__})
+        Layer(
+            **{
+                name: views[f"layers.{layer}.{name}"]
+                for name in Layer.__annotations__
+                if f"layers.{layer}.{name}" in views
+            }
+        )
         for layer in range(config.layers)
     )
-    return Layout(views["embedding"], tuple(layers), views["output"])
+    return Layout(views["embedding"], views["signal"], tuple(layers), views["output"])
+
+
+def _scale(config: TransformerConfig) -> np.float32:
+    return np.float32((config.attention // config.heads) ** -0.5)
+
+
+def _inputs(config: TransformerConfig, weights: dict[str, Matrix], path: str) -> Matrix:
+    """Give the projection to queries, then head by head to a key and a value."""
+    matrix = _normalised(weights, path + "attention_norm", path + "attention.inputs")
+    a, heads = config.attention, config.heads
+    q, *rest = np.split(matrix, [a, 2 * a], 1)
+    if not config.qk_norm:
+        q = q * _scale(config)
+    k, v = (part.reshape(len(matrix), heads, -1) for part in rest)
+    return np.concatenate([q, np.concatenate([k, v], -1).reshape(len(matrix), -1)], -1)
+
+
+def _ends(config: TransformerConfig, weights: dict[str, Matrix]) -> dict[str, Matrix]:
+    """Give what enters the first layer: a row for every token, and one for every place."""
+    embedding = weights["embedding.weight"]
+    if config.sinusoids == "none":
+        return {"embedding": _centred(embedding), "signal": np.empty((0, config.width), np.float32)}
+    signal = sinusoids(config.context, embedding.shape[1]) / np.float32(config.width**0.5)
+    if config.sinusoids == "concatenated":
+        embedding = np.pad(embedding, ((0, 0), (0, signal.shape[1])))
+        signal = np.pad(signal, ((0, 0), (config.width - signal.shape[1], 0)))
+    return {"embedding": _centred(embedding), "signal": _centred(signal)}
+
+
+def sinusoids(count: int, width: int) -> Matrix:
+    """Give tensor2tensor's timing signal of the first positions."""
+    half = width // 2
+    step = np.float32(math.log(10_000) / max(half - 1, 1))
+    rate = np.exp(-step * np.arange(half, dtype=np.float32))
+    angle = np.arange(count, dtype=np.float32)[:, None] * rate
+    return np.concatenate([np.sin(angle), np.cos(angle)], -1)
 
 
 def _centred(rows: Matrix) -> Matrix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -63,6 +64,6 @@ def position(config: TransformerConfig, learned: Mapping[str, Tensor], keys: int
             table = Waves(learned["waves"], 10_000 ** (-octaves / half)).table(keys)
             return Relative(table, u=learned["key_bias"], v=learned["distance_bias"])
         case "relative" | "shaw":
-            beyond = "clamp" if config.position == "shaw" else config.beyond
             values = learned.get("distance_values")
+            beyond: Literal["clamp", "zero"] = "clamp" if config.clamped else "zero"
             return Relative(learned["distances"], beyond, values=values)
