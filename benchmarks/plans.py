@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from espressivo.configs import LstmConfig, ModelConfig
+from espressivo.configs import ModelConfig, TransformerConfig
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Budget:
 
     def settings(self, row: Row, model: ModelConfig) -> list[str]:
         """Give the settings that fit a row's preset into this budget."""
-        sizes = self.lstm if isinstance(model, LstmConfig) else self.transformer
+        sizes = self.transformer if isinstance(model, TransformerConfig) else self.lstm
         own = row.small if self.name == "small" else ()
         return [*self.training, *sizes, *row.settings, *own]
 

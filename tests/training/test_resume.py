@@ -17,6 +17,7 @@ CASES = {
     "lstm, muon": (LSTM, replace(TWELVE, optimizer="muon", weight_decay=0.01)),
     "transformer, adamw": (TRANSFORMER, TWELVE),
     "transformer, muon": (TRANSFORMER, replace(TWELVE, optimizer="muon")),
+    "short windows first": (LSTM, replace(TWELVE, short=0.6)),
 }
 
 
@@ -46,6 +47,15 @@ def test_resuming_changes_no_bit(case, corpus, tmp_path):
     second = train_to(tmp_path / "parts", corpus, model, config, 12)
     assert first + second == whole
     assert all_state(tmp_path / "parts", 12) == all_state(tmp_path / "whole", 12)
+
+
+def test_short_windows_come_first_and_four_for_one(corpus, tmp_path, monkeypatch):
+    shapes, of = [], train.Batch.of
+    monkeypatch.setattr(
+        train.Batch, "of", lambda samples: shapes.append(of(samples).tokens.shape) or of(samples)
+    )
+    train_to(tmp_path, corpus, LSTM, replace(SMALL, steps=6, short=0.5, evaluation_length=20), 6)
+    assert [shape for shape in shapes if shape[1] != 21] == [(16, 7)] * 3 + [(4, 25)] * 3
 
 
 def test_dropout_and_windows_differ_from_step_to_step(corpus, tmp_path):

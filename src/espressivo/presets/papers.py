@@ -11,71 +11,12 @@ from dataclasses import replace
 
 from espressivo.codecs import CODECS
 from espressivo.configs import LstmConfig, TransformerConfig
-from espressivo.corpora import Augmentation
+from espressivo.presets.music_transformer import TRANSFORMERS
 from espressivo.presets.performance_rnn import ANY_NOTE, BY_PITCH, RECURRENT, performance_rnn
 from espressivo.presets.preset import Preset
+from espressivo.presets.recipes import espressivo_25m, espressivo_85m
 from espressivo.presets.twins import with_twins
 from espressivo.training.config import TrainingConfig
-
-
-def noam_peak(width: int, warmup: int) -> float:
-    """Give the highest learning rate of the schedule of Vaswani et al. 2017 with factor 1.
-
-    Huang et al. 2018 print a "0.1 learning rate". It is no step size: tensor2tensor's schedule of
-    the time was 5000 * width^-0.5 * min(step * warmup^-1.5, step^-0.5) * 0.002 * 0.1, in which
-    the constants multiply to one.
-    """
-    return float(width**-0.5 * warmup**-0.5)
-
-
-def music_transformer() -> Preset:
-    """Huang et al. 2018: 388 events, 6 layers with relative global attention."""
-    return Preset(
-        name="music-transformer",
-        source="Huang et al. 2018 (arXiv 1809.04281v3), section 4.2 and table 3, and tensor2tensor",
-        codec=CODECS["performance-rnn"],  # section 4.2: 128 + 128 + 100 + 32
-        model=TransformerConfig(
-            layers=6,  # table 3
-            width=256,  # table 3, "hs"
-            attention=512,  # table 3, "att"; the text says half of hs, the code agrees with 512
-            feed_forward=2048,  # table 3, "ff"
-            heads=8,  # section 4.2
-            reach=1024,  # table 3, "1024r": half the length of training
-            context=2048,  # table 3, L
-            sinusoids="added",  # tensor2tensor, pos="timing"
-            dropout=0.1,  # section 4.2
-        ),
-        training=TrainingConfig(
-            steps=1_000_000,  # score2perf's README
-            batch=4,  # 8192 tokens, of batch_size=9000 in tensor2tensor
-            length=2048,  # table 3, L
-            optimizer="adamw",
-            learning_rate=noam_peak(width=256, warmup=8000),  # 7.0e-4
-            schedule="noam",
-            warmup=8000,  # learning_rate_warmup_steps
-            betas=(0.9, 0.98),  # optimizer_adam_beta1 and 2, transformer_base_v2
-            eps=1e-9,  # optimizer_adam_epsilon
-            weight_decay=0.0,
-            clip_norm=0.0,  # clip_grad_norm
-            evaluate_every=1000,
-            save_every=1000,
-            evaluation_windows=64,
-            patience=30,  # the paper stops early; when, it does not say
-            augmentation=Augmentation(
-                transpose=3,  # section 4.2
-                stretch=(0.95, 0.975, 1.0, 1.025, 1.05),  # section 4.2
-            ),
-        ),
-        deviations=(
-            "windows begin at any note, where the original crops at any token",
-            BY_PITCH,
-            "a step has 8,192 tokens, whole windows, where the original has about 9,000",
-            "augmentation is drawn afresh for every window, not made 35-fold beforehand",
-            "values are as wide as keys, 512, where tensor2tensor's are as wide as the model: "
-            "786,432 parameters more",
-            "attention weights have no dropout; residuals and the feed-forward layer have",
-        ),
-    )
 
 
 def espressivo_lstm() -> Preset:
@@ -151,7 +92,8 @@ def espressivo_transformer() -> Preset:
 
 
 PRESETS: dict[str, Callable[[], Preset]] = {
-    **with_twins(RECURRENT | {"music-transformer": music_transformer}),
+    **with_twins(RECURRENT | TRANSFORMERS),
     "espressivo-lstm": espressivo_lstm,
     "espressivo-transformer": espressivo_transformer,
+    **with_twins({"espressivo-25m": espressivo_25m, "espressivo-85m": espressivo_85m}),
 }

@@ -25,14 +25,25 @@ def tiny(preset: Preset) -> Preset:
     """Give the twin that trains on a laptop in minutes: the same vocabulary, a small model."""
     model: ModelConfig = replace(preset.model, layers=2, width=128)
     if isinstance(preset.model, TransformerConfig):
-        model = TransformerConfig(
-            layers=2, width=64, attention=64, feed_forward=256, heads=4, reach=128, context=256
+        model = replace(
+            preset.model,
+            layers=2,
+            width=64,
+            attention=64,
+            values=None,
+            feed_forward=256,
+            heads=4,
+            reach=128,
+            context=256,
         )
     training = replace(
         preset.training,
         steps=600,
         batch=16,
         length=256,
+        accumulate=1,
+        precision="float32",
+        compile=False,
         learning_rate=3e-3,
         schedule="linear",
         warmup=50,

@@ -14,6 +14,9 @@ Schedule = Literal["constant", "noam", "linear", "cosine"]
 FREE = frozenset({"steps", "evaluate_every", "save_every", "patience", "checkpoint_activations"})
 """Fields of a TrainingConfig that a run may change whenever it goes on."""
 
+SHORTER = 4
+"""How much shorter the first windows are, where there are short ones."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -26,11 +29,15 @@ class TrainingConfig:
     the decay of the averaged weights, zero for none. Every `evaluate_every` steps the averaged
     weights are judged on `evaluation_windows` fixed windows of the validation split; training stops
     early after `patience` evaluations without a better one, never if zero.
+
+    For the share `short` of the steps, the first ones, windows have a quarter of the length and
+    there are four times as many of them: near things are learnt first, and cheaply.
     """
 
     steps: int = 100_000
     batch: int = 16
     length: int = 512
+    short: float = 0.0
     accumulate: int = 1
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
@@ -68,6 +75,11 @@ class TrainingConfig:
         if self.batch % self.accumulate:
             raise ConfigError(
                 f"training.accumulate={self.accumulate} must divide batch={self.batch}"
+            )
+        if not 0 <= self.short <= 1 or (self.short and self.length < SHORTER):
+            raise ConfigError(
+                f"training.short={self.short} with length={self.length}: a share of the steps, "
+                f"0 to 1, with windows of length / {SHORTER}; try short=0.25"
             )
         if not 0 <= self.ema < 1:
             raise ConfigError(f"training.ema={self.ema} must lie in [0, 1); try 0.999")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from espressivo.errors import CheckpointError, ConfigError, TrainingError
 from espressivo.models import Model, build
 from espressivo.training import state
 from espressivo.training.batches import Reading, predict
-from espressivo.training.config import TrainingConfig
+from espressivo.training.config import SHORTER, TrainingConfig
 from espressivo.training.likelihood import (
     Likelihood,
     each_likelihood,
@@ -46,7 +46,7 @@ class Step:
     `loss` is in nats per token of this step's batch, `rate` in tokens per second, lately;
     `seconds` is what the step took, evaluation and saving included, and `left` the seconds until
     the run ends, by its last step or its deadline, as far as can be told. `end` says why this
-    step is the last: "finished", "stopped early" or "deadline"; it is empty before.
+    step is the last: "finished", "stopped early", "deadline" or "interrupted"; empty before.
     """
 
     step: int
@@ -163,11 +163,14 @@ class Trainer:
         """Tell whether evaluations have not improved for as long as `patience` allows."""
         return bool(self.config.patience and self.stale >= self.config.patience)
 
-    def steps(self, deadline: float = math.inf) -> Iterator[Step]:
+    def steps(
+        self, deadline: float = math.inf, asked: Callable[[], bool] = lambda: False
+    ) -> Iterator[Step]:
         """Train; leaving the loop at any step loses nothing once `save` is called.
 
         `deadline` is in seconds since this Trainer was made: training ends early enough to judge
-        and save the model before. A loss that is not finite ends it with TrainingError.
+        and save the model before. After every step `asked` tells whether to save and end: one
+        process that says so is enough. A loss that is not finite is a TrainingError.
         """
         with state.session(self) as session:
             if self.finished:
@@ -176,7 +179,7 @@ class Trainer:
             end = ""
             while not end:
                 with self.ensemble.watched(f"{self.run}, step {self.step + 1}"):
-                    step = self._step(deadline)
+                    step = self._step(deadline, asked)
                 end = step.end
                 session["exit"] = end or session["exit"]
                 yield step
@@ -210,7 +213,7 @@ class Trainer:
             self._swap()
         self.torn = False
 
-    def _step(self, deadline: float) -> Step:
+    def _step(self, deadline: float, asked: Callable[[], bool]) -> Step:
         """Update once, judge and save if it is time, and write it down."""
         config, pace, began, before = self.config, self.pace, time.monotonic(), self.tokens
         loss, norm, rate = self._update()
@@ -223,6 +226,7 @@ class Trainer:
         evaluation, best = self._evaluate() if judge else (None, False)
         end = ("stopped early" if self.stopped_early else "finished") if self.finished else ""
         end = end or ("deadline" if late else "")
+        end = end or ("interrupted" if self.ensemble.any(asked()) else "")
         saved = self.save() if end or self.step % config.save_every == 0 else None
         missing = 0 if end else config.steps - self.step
         step = Step(
@@ -248,8 +252,9 @@ class Trainer:
         config = self.config
         self.model.train()
         self.model.zero_grad(set_to_none=True)
-        indices = self.ensemble.share(range(self.drawn, self.drawn + config.batch))
-        batch = Batch.of([self.windows.sample(index) for index in indices])
+        windows, count = self._due()
+        indices = self.ensemble.share(range(self.drawn, self.drawn + count))
+        batch = Batch.of([windows.sample(index) for index in indices])
         counted = int(self.ensemble.total(batch.counted))
         with drawing(self.device, config.seed, self.step, self.ensemble.rank):
             loss = self.ensemble.total(self._gradient(batch, counted))
@@ -265,9 +270,19 @@ class Trainer:
             optimizer.step()
         self._average()
         self.step, self.tokens = self.step + 1, self.tokens + counted
-        self.drawn += config.batch
+        self.drawn += count
         self.torn = False
         return loss, norm, config.learning_rate * scale
+
+    def _due(self) -> tuple[TrainingWindows, int]:
+        """Give where this step's windows come from and how many: short ones at first."""
+        if self.step < self.config.short * self.config.steps:
+            return self._short_windows, self.config.batch * SHORTER
+        return self.windows, self.config.batch
+
+    @cached_property
+    def _short_windows(self) -> TrainingWindows:
+        return replace(self.windows, length=self.config.length // SHORTER)
 
     def _gradient(self, batch: Batch, counted: int) -> float:
         """Add the gradient of windows out of `counted` tokens; give their share of the loss."""
