@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from espressivo.codecs import CODECS, NoteTuple
+from espressivo.codecs import CODECS
 from espressivo.configs import AttentionLstmConfig, LstmConfig, NoteLstmConfig
 from espressivo.corpora import Augmentation
 from espressivo.presets.preset import Preset
@@ -122,7 +122,7 @@ def performance_rnn_notes() -> Preset:
         like,
         name="performance-rnn-notes",
         source="Magenta's configuration performance_with_dynamics_and_note_encoding",
-        codec=NoteTuple(),  # 10 ms; waits and durations up to 10 s
+        codec=CODECS["note-tuple"],  # 10 ms; waits and durations up to 10 s
         model=NoteLstmConfig(layers=3, width=512, dropout=0.0),
         training=replace(like.training, length=6 * 512),  # 512 notes, max_num_events
         deviations=(
@@ -187,6 +187,7 @@ RECURRENT: dict[str, Callable[[], Preset]] = {
     "performance-rnn": performance_rnn,
     "performance-rnn-plain": performance_rnn_plain,
     "performance-rnn-modulo": performance_rnn_modulo,
+    "performance-rnn-notes": performance_rnn_notes,
     "lstm-1024": lstm_1024,
     "lstm-attention-1024": lstm_attention_1024,
 }
