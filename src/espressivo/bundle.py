@@ -31,6 +31,12 @@ def default() -> str:
     return bundled[0]
 
 
+def told(control: str) -> list[str]:
+    """Name the bundled checkpoints that can be told a control."""
+    configs = ((name, checkpoint.load(BUNDLED / name).config) for name in names())
+    return [name for name, config in configs if control in getattr(config, "controls", ())]
+
+
 def path(model: str | Path | None = None) -> Path:
     """Find a checkpoint: a bundled name, a checkpoint folder, or the best of a training run.
 

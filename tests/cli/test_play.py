@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from espressivo import read_midi
+from espressivo import checkpoint, read_midi
+from espressivo.checkpoint import Checkpoint
 from espressivo.generation import Provenance
 from espressivo.midi import read_texts
 
@@ -162,3 +163,33 @@ def test_control_c_saves_what_was_played_and_says_where(process, run, model, tmp
     pedals = played.controls[played.controls["number"] == 64]
     assert not len(pedals) or pedals["value"][-1] == 0
     assert Provenance.find(read_texts(tmp_path / "a.mid")).seconds == 80000
+
+
+@pytest.fixture
+def told(tmp_path):
+    """The folder of an untrained model that is told what is to come."""
+    from tests.generation.test_controls import CODEC, CONFIG, weights  # noqa: PLC0415
+
+    checkpoint.save(tmp_path / "told", Checkpoint(weights(), CONFIG, CODEC))
+    return tmp_path / "told"
+
+
+def test_a_model_is_told_what_is_typed(run, told, tmp_path):
+    words = ("generate", "--model", told, "--seconds", "4", "--seed", "1", "--notes-per-second")
+    asked = ("2,8,2", "--pitch-class-histogram", "C major; f# minor")
+    assert run(*words, *asked, "-o", "a.mid")[0] == 0
+    found = Provenance.find(read_texts(tmp_path / "a.mid"))
+    assert found.controls["notes-per-second"] == [[2], [8], [2]]
+    assert [sum(row) for row in found.controls["pitch-class-histogram"]] == [10, 11]
+    assert run("replay", "a.mid", "-o", "b.mid")[0] == 0
+    assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
+
+
+def test_what_a_model_cannot_be_told_is_refused_before_it_plays(generate, run, told):
+    code, _, err = generate("-o", "a.mid", "--notes-per-second", "4")
+    assert code == 2
+    assert "cannot be told notes-per-second" in err
+    for flag, value in (("notes-per-second", "fast"), ("pitch-class-histogram", "C mayor")):
+        code, _, err = run("generate", "--model", told, "-o", "a.mid", f"--{flag}", value)
+        assert code == 2
+        assert value in err

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from espressivo.controls import tracks
+from espressivo.controls import CONTROLS, tracks
 from espressivo.errors import ConfigError
 
 DENSITY, HISTOGRAM = "notes-per-second", "pitch-class-histogram"
@@ -14,10 +14,11 @@ def test_numbers_follow_each_other():
     assert tracks.parse(DENSITY, "[2,8]").tolist() == [[2], [8]]
 
 
-def test_histograms_are_shares_of_what_is_typed():
+def test_histograms_are_weights_as_they_are_typed():
     typed = ",".join(map(str, C_MAJOR))
     once = tracks.parse(HISTOGRAM, typed)
-    np.testing.assert_allclose(once, [np.array(C_MAJOR) / 10])
+    np.testing.assert_array_equal(once, [C_MAJOR])
+    np.testing.assert_allclose(CONTROLS[HISTOGRAM].show(once)[0], np.array(C_MAJOR) / 10)
     twice = tracks.parse(HISTOGRAM, f"{typed}; A minor ;[{typed}]")
     assert twice.shape == (3, 12)
     np.testing.assert_array_equal(twice[[0, 2]], once.repeat(2, 0))

@@ -39,16 +39,16 @@ class Table:
         random = np.random.default_rng(seed)
         self.table = (random.normal(size=(size, size)) * scale).astype(np.float32)
 
-    def start(self, batch):
+    def start(self, batch, source=None):
         return Memory(np.zeros((batch, 0), dtype=np.int64))
 
-    def read(self, tokens, state):
+    def read(self, tokens, state, controls=None):
         self.read_lengths.append(tokens.shape[1])
         state.tokens = np.concatenate([state.tokens, tokens], axis=1)
         assert self.context is None or state.length <= self.context, "more than a state can hold"
         return self.logits(state.tokens)
 
-    def step(self, tokens, state):
+    def step(self, tokens, state, controls=None):
         state.tokens = np.concatenate([state.tokens, tokens[:, None]], axis=1)
         assert self.context is None or state.length <= self.context, "more than a state can hold"
         return self.logits(state.tokens)

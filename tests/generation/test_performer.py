@@ -53,7 +53,7 @@ def test_every_step_of_the_engine_serves_all_takes():
     engine = Table(len(CODEC.vocabulary))
     batches = []
     step = engine.step
-    engine.step = lambda tokens, state: (batches.append(tokens.shape), step(tokens, state))[1]
+    engine.step = lambda tokens, *rest: (batches.append(tokens.shape), step(tokens, *rest))[1]
     takes = Performer(engine, CODEC).takes(PROMPT, Sampling(), 3, 4)
     longest = max(len(take.tokens) for take in takes)
     assert batches == [(4,)] * (longest - 1)
@@ -102,7 +102,7 @@ def test_what_is_read_again_is_the_start_and_the_latest_tokens():
     engine = Remembering(len(CODEC.vocabulary), context=40)
     reads = []
     read = engine.read
-    engine.read = lambda tokens, state: (reads.append(tokens.copy()), read(tokens, state))[1]
+    engine.read = lambda tokens, *rest: (reads.append(tokens.copy()), read(tokens, *rest))[1]
     take = Performer(engine, CODEC).takes(unconditional(CODEC, 20.0), Sampling(), 1, 1)[0]
     assert [len(tokens) for tokens in reads[:3]] == [1, 1, 1]
     assert reads[1][0].tolist() == [CODEC.start, *take.tokens[21:40].tolist()]

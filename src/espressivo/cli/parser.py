@@ -127,6 +127,14 @@ def _playing(verb: Parser) -> None:
     )
     verb.add_argument("--model", metavar="NAME", help="a bundled checkpoint, a folder, or a run")
     verb.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
+    verb.add_argument(
+        "--notes-per-second", metavar="LIST", help="how dense, for models told so: 4, or 2,8,2"
+    )
+    verb.add_argument(
+        "--pitch-class-histogram",
+        metavar="LIST",
+        help='which pitch classes: "C major", or 12 weights from C; more than one with ; between',
+    )
     verb.add_argument("--seed", type=int, metavar="N", help="the same seed plays the same")
     verb.add_argument(
         "--takes", type=int, default=1, metavar="N", help="play N at once, as out-1.mid, out-2.mid"

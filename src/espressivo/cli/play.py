@@ -60,6 +60,7 @@ def _play(options: Options, performer: Performer, prompt: Prompt) -> int:
     from espressivo.presets import override
     from espressivo.recording import Settings, interrupted, record
 
+    prompt = prompt.told(_controls(options))
     sampling = override(Settings(), options.settings).sampling
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     playing = performer.perform(prompt, sampling, seed, options.takes)
@@ -78,6 +79,14 @@ def _performer(options: Options) -> Performer:
     from espressivo.recording import load
 
     return load(options.model)
+
+
+def _controls(options: Options) -> dict[str, Any]:
+    """Read the controls that were typed."""
+    from espressivo.controls import CONTROLS, parse
+
+    typed = {name: getattr(options, name.replace("-", "_")) for name in CONTROLS}
+    return {name: parse(name, text) for name, text in typed.items() if text is not None}
 
 
 def _check(options: Options) -> None:

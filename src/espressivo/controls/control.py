@@ -111,11 +111,12 @@ class PitchClassHistogram:
         return shares
 
     def show(self, values: Values) -> Rows:
-        """Give the shares as they are."""
-        return values.astype(np.float32)
+        """Give shares of whatever the weights add up to."""
+        shares: Rows = (values / values.sum(1, keepdims=True)).astype(np.float32)
+        return shares
 
     def check(self, values: Values) -> Values:
-        """Make shares of weights; refuse what are no twelve."""
+        """Take any weights; refuse what are no twelve."""
         rows = np.atleast_2d(np.asarray(values, dtype=float))
         if rows.shape[1] != self.width or not len(rows):
             raise ConfigError(
@@ -125,8 +126,7 @@ class PitchClassHistogram:
             raise ConfigError(
                 f"{self.name}={_told(values)} must be numbers from 0 on, some of them above 0"
             )
-        shares: Values = rows / rows.sum(1, keepdims=True)
-        return shares
+        return rows
 
 
 class _Sounding:

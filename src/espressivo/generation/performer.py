@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from espressivo import bundle
 from espressivo.checkpoint import Checkpoint
-from espressivo.codecs import Codec
-from espressivo.engines import Engine, build
+from espressivo.codecs import Codec, decode
+from espressivo.controls import Conditioning, Rows, at, moments
+from espressivo.engines import Engine, State, build
 from espressivo.errors import ConfigError
 from espressivo.generation.keyboard import Keyboard
 from espressivo.generation.loops import LONGEST_PERIOD, Loops
@@ -22,10 +24,19 @@ from espressivo.performance import Event, Performance
 class Performer:
     """A model that plays: an engine and the codec that says what its tokens mean.
 
-    `model` and `digest` name the checkpoint in the provenance of what is played.
+    `conditioning` says what else it is told. `model` and `digest` name the checkpoint in the
+    provenance of what is played.
     """
 
-    def __init__(self, engine: Engine, codec: Codec, *, model: str = "", digest: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        codec: Codec,
+        *,
+        conditioning: Conditioning = Conditioning(),
+        model: str = "",
+        digest: str = "",
+    ) -> None:
         """Join an engine with its codec."""
         if engine.vocabulary_size != len(codec.vocabulary):
             raise ConfigError(
@@ -34,6 +45,7 @@ class Performer:
             )
         self.engine = engine
         self.codec = codec
+        self.conditioning = conditioning
         self.model = model
         self.digest = digest
 
@@ -41,7 +53,13 @@ class Performer:
     def of(checkpoint: Checkpoint, model: str = "") -> Performer:
         """Wake a checkpoint; `model` is the name to remember it by."""
         engine = build(checkpoint.config, dict(checkpoint.weights))
-        return Performer(engine, checkpoint.codec, model=model, digest=checkpoint.digest)
+        return Performer(
+            engine,
+            checkpoint.codec,
+            conditioning=Conditioning.of(checkpoint.config),
+            model=model,
+            digest=checkpoint.digest,
+        )
 
     def play(self, prompt: Prompt, sampling: Sampling, seed: int) -> Iterator[Event]:
         """Stream the events of one take, those before the mark first.
@@ -79,6 +97,7 @@ class Playing:
                 f"the prompt is written for codec {prompt.codec}, "
                 f"the model plays {performer.codec}; build the prompt with the model's codec"
             )
+        _refuse_untold(performer, prompt)
         for name, number, least in (("seed", seed, 0), ("takes", count, 1)):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ConfigError(f"{name}={number!r} must be a whole number of at least {least}")
@@ -129,7 +148,8 @@ class Playing:
         sampler = Sampler(self.sampling, self.performer.codec.vocabulary)
         loops = Loops(takes) if self.sampling.break_loops else None
         heat: NDArray[np.float64] | None = None
-        history = _History(takes, self.prompt.tokens, start)
+        told = _Told(self.performer.conditioning, self.prompt)
+        history = _History(takes, self.prompt.tokens, start, told.before(keyboards[0].time))
         allowed = np.zeros((takes, engine.vocabulary_size), dtype=bool)
         uniform, eagerness = np.zeros(takes), np.ones(takes)
         reader = _Reader(engine, takes)
@@ -144,20 +164,72 @@ class Playing:
             tokens = draw(sampler.weights(logits, allowed, heat, closing), uniform)
             if loops is not None:
                 heat = loops.hear(history.last(LONGEST_PERIOD), tokens)
-            history.append(tokens)
             for take, token in enumerate(tokens.tolist()):
                 if not keyboards[take].done:
                     for event in keyboards[take].push(token):
                         yield take, event
             if all(keyboard.done for keyboard in keyboards):
                 return
+            history.append(tokens, told.now([keyboard.time for keyboard in keyboards]))
             logits = reader.step(tokens, history)
 
 
-class _History:
-    """All tokens of all takes, the start token and the prompt included."""
+def _refuse_untold(performer: Performer, prompt: Prompt) -> None:
+    """Refuse controls that the model was not trained with."""
+    for name in prompt.controls:
+        if name not in performer.conditioning.names:
+            able = ", ".join(bundle.told(name)) or "none; see espressivo presets for what to train"
+            raise ConfigError(
+                f"{performer.model or 'the model'} cannot be told {name}; "
+                f"bundled checkpoints that can: {able}"
+            )
 
-    def __init__(self, takes: int, prompt: NDArray[np.int64], start: int) -> None:
+
+class _Told:
+    """What a model is told of every event before it plays it; None for a model told nothing.
+
+    Of what it hears first it is told what that is; from then on, what is asked for.
+    """
+
+    def __init__(self, conditioning: Conditioning, prompt: Prompt) -> None:
+        self._conditioning, self._prompt = conditioning, prompt
+
+    def before(self, time: float) -> Rows | None:
+        """Give the rows of the prompt's tokens and of the first one to play, [t, c]."""
+        first = self.now([time])
+        prompt = self._prompt
+        if first is None or not len(prompt.tokens):
+            return first
+        heard, times = decode(prompt.codec, prompt.tokens), moments(prompt.codec, prompt.tokens)
+        return np.concatenate([self._conditioning.measured(heard, times, prompt.controls), first])
+
+    def now(self, times: list[float]) -> Rows | None:
+        """Give the rows of the next token of every take, [b, c]; they follow the music's time."""
+        if not self._conditioning:
+            return None
+        passed = (np.array(times) - self._prompt.mark) / self._prompt.seconds
+        values = {name: at(track, passed) for name, track in self._prompt.controls.items()}
+        return self._conditioning.rows(values, len(times))
+
+
+def _keyboard(prompt: Prompt, sampling: Sampling) -> Keyboard | NoteKeyboard:
+    """Sit down at the keyboard a codec is played on."""
+    if prompt.melody is not None:
+        return Accompanist(prompt, sampling, prompt.melody)
+    if isinstance(prompt.codec, NoteTuple):
+        return NoteKeyboard(prompt, prompt.codec, sampling)
+    return Keyboard(prompt, sampling)
+
+
+class _History:
+    """All tokens of all takes, the start token and the prompt included.
+
+    Where the model is told things, with what held for the token after each.
+    """
+
+    def __init__(
+        self, takes: int, prompt: NDArray[np.int64], start: int, told: Rows | None
+    ) -> None:
         self.start = start
         # Before the start lie nobody's tokens, so that `last` never runs short.
         self._first = LONGEST_PERIOD
@@ -165,16 +237,30 @@ class _History:
         self._tokens = np.full((takes, self._first + self.length + 4096), -1, dtype=np.int64)
         self._tokens[:, self._first] = start
         self._tokens[:, self._first + 1 : self._first + self.length] = prompt
+        self._told: Rows | None = None
+        if told is not None:
+            self._told = np.zeros((*self._tokens.shape, told.shape[-1]), dtype=np.float32)
+            self._told[:, self._first : self._first + self.length] = told
 
     def last(self, count: int) -> NDArray[np.int64]:
         end = self._first + self.length
         return self._tokens[:, end - count : end]
 
-    def append(self, tokens: NDArray[np.int64]) -> None:
+    def told(self, count: int) -> Rows | None:
+        """Give what held for the token after each of the last ones, [b, count, c]."""
+        end = self._first + self.length
+        return None if self._told is None else self._told[:, end - count : end]
+
+    def append(self, tokens: NDArray[np.int64], told: Rows | None) -> None:
+        """Add a token of every take, and what holds for the one after it."""
         end = self._first + self.length
         if end == self._tokens.shape[1]:
             self._tokens = np.concatenate([self._tokens, np.full_like(self._tokens, -1)], axis=1)
+            if self._told is not None:
+                self._told = np.concatenate([self._told, np.zeros_like(self._told)], axis=1)
         self._tokens[:, end] = tokens
+        if self._told is not None and told is not None:
+            self._told[:, end] = told
         self.length += 1
 
 
@@ -189,13 +275,11 @@ class _Reader:
         self._engine = engine
         self._takes = takes
         self._context = engine.context
+        self._state: State
 
     def read(self, history: _History) -> NDArray[np.floating]:
         """Begin: every take hears the same, so it is read once."""
-        tokens = history.last(self._window(history))[:1].copy()
-        tokens[:, 0] = history.start
-        self._state = self._engine.start(1)
-        logits = self._engine.read(tokens, self._state)
+        logits = self._read(history, 1)
         if self._takes > 1:
             self._state = self._state.fork(self._takes)
             logits = np.repeat(logits, self._takes, axis=0)
@@ -204,11 +288,17 @@ class _Reader:
     def step(self, tokens: NDArray[np.int64], history: _History) -> NDArray[np.floating]:
         """Go on by one token of every take."""
         if self._context is None or self._state.length < self._context:
-            return self._engine.step(tokens, self._state)
-        recent = history.last(self._window(history)).copy()
-        recent[:, 0] = history.start
-        self._state = self._engine.start(self._takes)
-        return self._engine.read(recent, self._state)
+            told = history.told(1)
+            return self._engine.step(tokens, self._state, None if told is None else told[:, 0])
+        return self._read(history, self._takes)
+
+    def _read(self, history: _History, takes: int) -> NDArray[np.floating]:
+        """Forget everything, then read what fits for the first `takes`."""
+        window = self._window(history)
+        tokens, told = history.last(window)[:takes].copy(), history.told(window)
+        tokens[:, 0] = history.start
+        self._state = self._engine.start(takes)
+        return self._engine.read(tokens, self._state, None if told is None else told[:takes])
 
     def _window(self, history: _History) -> int:
         """Give how many of the latest tokens to read, the start token in the first one's place."""

@@ -7,13 +7,14 @@ import hashlib
 import json
 import math
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espressivo import __version__
+from espressivo.controls import checked
 from espressivo.errors import ConfigError, EspressivoError
 from espressivo.generation.sampling import Sampling
 from espressivo.generation.tasks import Prompt
@@ -32,7 +33,8 @@ class Provenance:
 
     `digest` identifies the checkpoint and `vocabulary` the meaning of its tokens. `primer` holds
     the tokens the model heard before its own, so that no other file is needed. `sha256` is that
-    of the tokens played: equal provenance means that equal tokens were played.
+    of the tokens played: equal provenance means that equal tokens were played. `controls` are what
+    was asked for, values over time by name.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Provenance:
     takes: int
     tokens: int
     sha256: str
+    controls: dict[str, list[list[float]]] = field(default_factory=dict)
     espressivo: str = __version__
 
     @staticmethod
@@ -77,6 +80,7 @@ class Provenance:
             takes=takes,
             tokens=len(played),
             sha256=_digest(played),
+            controls={name: values.tolist() for name, values in prompt.controls.items()},
         )
 
     def text(self) -> str:
@@ -85,6 +89,8 @@ class Provenance:
         packed = base64.b64encode(zlib.compress(primer.tobytes(), 9)).decode()
         entry = {"format": FORMAT, **asdict(self)}
         entry["primer"] = {"tokens": packed, "sha256": _digest(primer)} if self.primer else None
+        if not self.controls:
+            del entry["controls"]  # so that versions that know of none can read it
         return MARKER + json.dumps(entry, separators=(",", ":"))
 
     @staticmethod
@@ -130,6 +136,7 @@ def _parsed(text: str) -> Provenance:
         sampling = Sampling(**entry.pop("sampling"))
         provenance = Provenance(**entry, primer=tokens, sampling=sampling)
         _check(provenance)
+        checked(provenance.controls)
     except EspressivoError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, zlib.error) as error:
@@ -158,5 +165,7 @@ def _check(provenance: Provenance) -> None:
         value = getattr(provenance, name)
         if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
             raise ValueError(f"{name} is no time")
+    if not isinstance(provenance.controls, dict):
+        raise ValueError("controls are no values by name")
     if provenance.take >= provenance.takes:
         raise ValueError(f"take {provenance.take} is not among {provenance.takes}")

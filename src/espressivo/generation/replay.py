@@ -35,7 +35,7 @@ def replay(
         raise CheckpointError("the checkpoint's tokens do not mean what they meant in the take")
     performer = Performer.of(checkpoint, provenance.model)
     playing = performer.perform(
-        _prompt(provenance, checkpoint, primer),
+        _prompt(provenance, checkpoint, primer).told(provenance.controls),
         provenance.sampling,
         provenance.seed,
         provenance.takes,

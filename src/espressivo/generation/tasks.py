@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espressivo.codecs import Codec
+from espressivo.controls import Tracks, checked
 from espressivo.errors import ConfigError
 from espressivo.performance import (
     PEDAL_DOWN,
@@ -33,7 +34,8 @@ class Prompt:
 
     `tokens` follow the codec's start token. Playing begins at `mark` seconds and lasts `seconds`.
     `opening` holds the events before the mark as the result keeps them; keys that are down at the
-    mark have an "on" there and get their "off" from the player.
+    mark have an "on" there and get their "off" from the player. `controls` are what is asked for
+    from the mark on, each spread evenly over `seconds`.
     """
 
     task: str
@@ -42,6 +44,7 @@ class Prompt:
     tokens: NDArray[np.int64]
     mark: float = 0.0
     opening: tuple[Event, ...] = ()
+    controls: Tracks = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a length that is none."""
@@ -54,6 +57,14 @@ class Prompt:
                 f"seconds={self.seconds} is shorter than the codec's step of "
                 f"{step_seconds(self.codec)} seconds"
             )
+
+    def told(self, controls: Mapping[str, object]) -> Prompt:
+        """Ask for the same, but for the values of some controls as well, by name.
+
+        Several values follow each other evenly over the time to be played: three densities are
+        one for each third of it. ConfigError for a control or values that cannot be.
+        """
+        return replace(self, controls={**self.controls, **checked(controls)})
 
 
 def step_seconds(codec: Codec) -> float:
