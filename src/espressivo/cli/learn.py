@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espressivo.cli import printing
-from espressivo.cli.parser import Options
+from espressivo.cli.parser import Options, parse
 from espressivo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,20 +57,53 @@ def train(options: Options) -> int:
 
     chosen = override(preset(options.preset), options.settings)
     _needs_torch("train")
+    facts = _trained(options, chosen) if options.ray is None else _on_ray(options)
+    if facts:
+        printing.result(facts, options.json)
+    return INTERRUPTED if facts.get("end") == "interrupted" else 0
+
+
+def _trained(options: Options, chosen: Preset) -> dict[str, Any]:
+    """Train, and tell how it ended; of several processes only the first has something to say."""
     trainer = _trainer(options, chosen)
-    printing.note(json.dumps(trainer.resolved))
-    last, interrupted = _steps(options, trainer)
-    facts = {
+    line = printing.Line(silent=not trainer.ensemble.leads)
+    if trainer.resumed:
+        line.note(f"going on from {trainer.resumed}, step {trainer.step}")
+    line.note(json.dumps(trainer.resolved))
+    last = _steps(options, trainer, line)
+    if not trainer.ensemble.leads:
+        return {}
+    return {
         "run": str(options.output),
         "step": trainer.step,
-        "end": "interrupted" if interrupted else last.end if last else "nothing left to do",
+        "end": last.end if last else "nothing left to do",
         "best_validation_nats_per_token": round(trainer.best, 5) if trainer.best < 1e9 else None,
         "checkpoint": str(_best(options)),
         "seed": chosen.training.seed,
         "again": shlex.join(["espressivo", *options.arguments]),
     }
-    printing.result(facts, options.json)
-    return INTERRUPTED if interrupted else 0
+
+
+def _on_ray(options: Options) -> dict[str, Any]:
+    """Train in workers of a Ray cluster."""
+    if find_spec("ray") is None:
+        raise ConfigError("--ray needs ray, not installed; pip install 'espressivo[cluster]'")
+    from espressivo.training.cluster import on_ray
+
+    work = partial(_in_worker, options.arguments)
+    try:
+        first, *_ = on_ray(work, options.ray, gpus=options.device.startswith("cuda"))
+    except KeyboardInterrupt:
+        printing.note("interrupted; the same command goes on from the last checkpoint")
+        return {"run": str(options.output), "end": "interrupted"}
+    return first
+
+
+def _in_worker(arguments: list[str]) -> dict[str, Any]:
+    from espressivo.presets import override, preset
+
+    options = parse(arguments)
+    return _trained(options, override(preset(options.preset), options.settings))
 
 
 def evaluate(options: Options) -> None:
@@ -121,7 +155,7 @@ def _trainer(options: Options, chosen: Preset) -> Trainer:
     from espressivo.corpora import Corpus
     from espressivo.training.train import Trainer
 
-    trainer = Trainer(
+    return Trainer(
         options.output,
         Corpus(options.corpus),
         chosen.codec,
@@ -131,27 +165,23 @@ def _trainer(options: Options, chosen: Preset) -> Trainer:
         device=options.device,
         start=options.start,
         change=options.change,
+        parallel=options.parallel,
     )
-    if trainer.resumed:
-        printing.note(f"going on from {trainer.resumed}, step {trainer.step}")
-    return trainer
 
 
-def _steps(options: Options, trainer: Trainer) -> tuple[Step | None, bool]:
-    """Train to the end, or until someone asks to stop; then everything is saved."""
+def _steps(options: Options, trainer: Trainer, line: printing.Line) -> Step | None:
+    """Train to the end, or until someone asks to stop; give the last step."""
     from espressivo.training.interruption import interruptible
 
-    line, last = printing.Line(), None
+    last = None
     with interruptible() as asked:
-        for step in trainer.steps(options.deadline):
+        for step in trainer.steps(options.deadline, asked):
             last = step
             line.show(_told(step), lasting=step.evaluation is not None)
-            if asked() and not step.end:
-                line.end()
-                printing.note(f"interrupted; saved in {trainer.save()}; the same command goes on")
-                return step, True
     line.end()
-    return last, False
+    if last is not None and last.end == "interrupted":
+        line.note(f"interrupted; saved in {last.saved}; the same command goes on")
+    return last
 
 
 def _told(step: Step) -> str:

@@ -51,13 +51,15 @@ class Line:
     every = 10.0
     """Seconds between lines where there is no terminal."""
 
-    def __init__(self) -> None:
-        """Show nothing yet."""
-        self._rewriting, self._written = sys.stderr.isatty(), False
+    def __init__(self, silent: bool = False) -> None:
+        """Show nothing yet, or nothing ever."""
+        self._silent, self._rewriting, self._written = silent, sys.stderr.isatty(), False
         self._last = time.monotonic()
 
     def show(self, words: str, *, lasting: bool = False) -> None:
         """Show how far it is; a `lasting` line stays on the screen."""
+        if self._silent:
+            return
         if self._rewriting:
             end = "\n" if lasting else ""
             print(f"\r\x1b[K{words}", end=end, file=sys.stderr, flush=True)
@@ -65,6 +67,12 @@ class Line:
         elif lasting or time.monotonic() - self._last >= self.every:
             self._last = time.monotonic()
             print(words, file=sys.stderr, flush=True)
+
+    def note(self, words: str) -> None:
+        """Say something between the progress."""
+        self.end()
+        if not self._silent:
+            note(words)
 
     def end(self) -> None:
         """Clear the line."""

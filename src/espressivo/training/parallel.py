@@ -154,7 +154,7 @@ class Ensemble:
         return "; ".join(f"process {rank}, which failed ({words})" for rank, words in told.items())
 
 
-def join(mode: Mode | None, device: str, timeout: timedelta = TIMEOUT) -> Ensemble:
+def join(mode: Mode | None, device: str) -> Ensemble:
     """Take a place among the processes that torchrun, or who sets its variables, has started.
 
     Without a mode, several processes train by "ddp" and one trains alone.
@@ -169,18 +169,18 @@ def join(mode: Mode | None, device: str, timeout: timedelta = TIMEOUT) -> Ensemb
     if place.type == "cuda":
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
-    store, rank = _joined(place.type, timeout)
+    store, rank = _joined(place.type)
     return Ensemble(place, mode, rank, size, store)
 
 
 @cache
-def _joined(kind: str, timeout: timedelta) -> tuple[Any, int]:
+def _joined(kind: str) -> tuple[Any, int]:
     """Open the process group, once per process; give its store and the place in it."""
     store, rank, size = dist.HashStore(), 0, 1  # type: ignore[attr-defined]  # it is there
     if "WORLD_SIZE" in os.environ:
-        store, rank, size = next(rendezvous("env://", timeout=timeout))
+        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     backend = "nccl" if kind == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     return store, rank
 
 
