@@ -272,6 +272,14 @@ def _train(verbs: Verbs) -> None:
     verb.add_argument(
         "--change", action="store_true", help="go on although settings of training differ"
     )
+    verb.add_argument(
+        "--parallel",
+        choices=("none", "ddp", "fsdp"),
+        help="how processes share the work: weights copied or cut (default: ddp if several)",
+    )
+    verb.add_argument(
+        "--ray", type=int, metavar="N", help="run N processes on Ray, and again if one dies"
+    )
     _device(verb)
     _json(verb)
 
