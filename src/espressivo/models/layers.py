@@ -64,3 +64,7 @@ def initialise(module: nn.Module) -> None:
             nn.init.xavier_uniform_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+    for part in module.modules():
+        if isinstance(part, Heads):  # queries, keys and values are projections of their own
+            for weight in torch.split(part.inputs.weight.detach(), part.widths):
+                nn.init.xavier_uniform_(weight)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from espressivo.configs import TransformerConfig
 from espressivo.configs.chorale import ChoraleConfig
 from espressivo.corpora import NO_AUGMENTATION
-from espressivo.presets.papers import noam_peak
+from espressivo.presets.music_transformer import noam_peak
 from espressivo.training.config import TrainingConfig
 
 

@@ -13,6 +13,8 @@ from espressivo.presets.performance_rnn import BY_PITCH
 from espressivo.presets.preset import Preset
 from espressivo.training.config import TrainingConfig
 
+SOURCE = "Huang et al. 2018 (arXiv 1809.04281v3), section 4.2 and table 3"
+
 
 def noam_peak(width: int, warmup: int) -> float:
     """Give the highest learning rate of the schedule of Vaswani et al. 2017 with factor 1.
@@ -28,7 +30,7 @@ def music_transformer() -> Preset:
     """Huang et al. 2018: 388 events, 6 layers with relative global attention."""
     return Preset(
         name="music-transformer",
-        source="Huang et al. 2018 (arXiv 1809.04281v3), section 4.2 and table 3, and tensor2tensor",
+        source=f"{SOURCE}, Transformer with relative global attention; tensor2tensor",
         codec=CODECS["performance-rnn"],  # section 4.2: 128 + 128 + 100 + 32
         model=TransformerConfig(
             layers=6,  # table 3
@@ -80,13 +82,14 @@ def music_transformer() -> Preset:
 
 def music_transformer_baseline() -> Preset:
     """Huang et al. 2018, the baseline: sinusoids alone tell the order."""
-    return _row("baseline", position="none")
+    return _row("baseline", "Transformer (baseline)", position="none")
 
 
 def music_transformer_local() -> Preset:
     """Huang et al. 2018, local attention: 8 layers hear their block and the one before."""
     return _row(
         "local",
+        "Transformer with local attention",
         layers=8,  # table 3
         feed_forward=1024,  # table 3, "ff"
         patterns=("blocks:512",),  # table 3, "bs"
@@ -98,6 +101,7 @@ def music_transformer_relative_local() -> Preset:
     """Huang et al. 2018, relative local attention: 6 layers, a vector for every distance."""
     return _row(
         "relative-local",
+        "Transformer with relative local attention",
         layers=6,  # table 3
         feed_forward=1024,  # table 3, "ff"
         patterns=("blocks:512",),  # table 3, "bs"
@@ -105,7 +109,7 @@ def music_transformer_relative_local() -> Preset:
     )
 
 
-def _row(suffix: str, **model: Any) -> Preset:
+def _row(suffix: str, row: str, **model: Any) -> Preset:
     """Give another row of table 3: the same but for its model."""
     like = music_transformer()
     deviations = like.deviations
@@ -116,6 +120,7 @@ def _row(suffix: str, **model: Any) -> Preset:
     return replace(
         like,
         name=f"{like.name}-{suffix}",
+        source=f"{SOURCE}, {row}; tensor2tensor",
         model=replace(like.model, **model),
         deviations=deviations,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ def tiny(preset: Preset) -> Preset:
             heads=4,
             reach=128,
             context=256,
+            patterns=tuple(re.sub(r"\d+", _an_eighth, one) for one in preset.model.patterns),
         )
     training = replace(
         preset.training,
@@ -61,3 +63,7 @@ def tiny(preset: Preset) -> Preset:
         training=training,
         deviations=(*preset.deviations, "a small model, trained for minutes: not the paper's"),
     )
+
+
+def _an_eighth(number: re.Match[str]) -> str:
+    return str(max(1, int(number.group()) // 8))
