@@ -20,6 +20,7 @@ from espressivo.engines.engine import (
     Tokens,
     Weights,
     check_room,
+    check_controls,
     check_tokens,
     refuse_controls,
     refuse_source,
@@ -170,18 +171,21 @@ class TransformerEngine:
 
     def step(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read one token of each sequence; give the logits after it."""
-        refuse_controls(self, controls)
         check_tokens(tokens, state, 1, self.vocabulary_size)
+        self._check(tokens, controls)
         state = _own(state)
         self._make_room(state, 1)
         if state.room is None:
             state.room = Room(self.config, state.batch)
         room = state.room
         room.stream[...] = self._embedded(tokens[:, None], state)[:, 0]
+        if controls is not None:
+            room.stream += controls @ self.weights.controls
         for index, layer in enumerate(self.weights.layers):
             if index == 0 or len(self.patterns) > 1:
                 room.open(self._pattern(index), state.length, self.reach)
             self._attend_once(layer, state.cache[index], state.length, room)
+            self._hear_once(index, state, room)
             self._forward_once(layer, room)
         state.length += 1
         _normal_once(room)
@@ -190,13 +194,14 @@ class TransformerEngine:
 
     def read(self, tokens: Tokens, state: State, controls: Controls | None = None) -> Logits:
         """Read tokens many at a time; give the logits after the last."""
-        refuse_controls(self, controls)
         check_tokens(tokens, state, 2, self.vocabulary_size)
+        self._check(tokens, controls)
         state = _own(state)
         self._make_room(state, tokens.shape[1])
         rows = max(1, BUDGET // (state.batch * self.config.heads * state.capacity))
         for first in range(0, tokens.shape[1], rows):
-            x = self._read(tokens[:, first : first + rows], state)
+            now = slice(first, first + rows)
+            x = self._read(tokens[:, now], state, None if controls is None else controls[:, now])
         logits: Logits = _normal(x[:, -1]) @ self.weights.output
         return logits
 
@@ -207,11 +212,22 @@ class TransformerEngine:
             doubled = 1 << (needed - 1).bit_length()
             state.grow(min(doubled, self.config.context))
 
-    def _read(self, tokens: Tokens, state: TransformerState) -> Logits:
+    def _check(self, tokens: Tokens, controls: Controls | None) -> None:
+        if not self.config.controls:
+            refuse_controls(self, controls)
+        elif controls is not None:
+            check_controls(controls, tokens, self.config.told)
+
+    def _read(
+        self, tokens: Tokens, state: TransformerState, controls: Controls | None
+    ) -> Logits:
         """Give the stream after some tokens, and remember their keys and values."""
         x = self._embedded(tokens, state)
+        if controls is not None:
+            x += controls @ self.weights.controls
         for index, layer in enumerate(self.weights.layers):
             x += self._attend(layer, index, _normal(x), state) @ layer.heard
+            self._hear(index, x, state)
             hidden = _normal(x) @ layer.expand
             self.activate(hidden)
             x += hidden @ layer.contract.T
@@ -286,6 +302,12 @@ class TransformerEngine:
         heard /= logits.sum(-1, keepdims=True)
         result: Logits = heard.swapaxes(1, 2).reshape(b, t, -1)
         return result
+
+    def _hear_once(self, layer: int, state: TransformerState, room: Room) -> None:
+        """Add to the stream what a layer hears besides, in an engine that hears anything else."""
+
+    def _hear(self, layer: int, x: Logits, state: TransformerState) -> None:
+        """Add the same for many tokens."""
 
     def _place(self, layer: Layer, q: Logits, k: Logits, at: int, count: int) -> None:
         """Make queries and keys, [b, h, d] or [b, h, t, d], what their places ask for."""
