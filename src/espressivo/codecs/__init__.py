@@ -11,6 +11,7 @@ CODECS: dict[str, MidiLike | NoteTuple] = {
     "performance-rnn": MidiLike(),
     "performance-rnn-plain": MidiLike(velocity_bins=0),
     "score2perf": MidiLike(lowest=21, highest=108, reserved=True),
+    "note-tuple": NoteTuple(),
 }
 """The published vocabularies: 413, 415, 388, 356 and 308 + 2 events; 315 for notes said whole."""
 

@@ -43,6 +43,10 @@ class Decoder(Protocol):
         """Tell for every id whether it makes sense next; some id always does."""
         ...
 
+    def ended(self, until: float) -> list[Event]:
+        """Give what ends up to a time, in seconds, without any token; nothing in most codecs."""
+        ...
+
     def close(self) -> list[Event]:
         """End what still sounds and lift what is still held.
 

@@ -170,6 +170,10 @@ class MidiLikeDecoder:
         if pedal.stop > pedal.start and not self._pedalled and self._released == (-1, -1):
             mask[pedal.start + (not self._pedal)] = True
 
+    def ended(self, until: float) -> list[Event]:
+        """Give nothing: no note ends before a token says so."""
+        return []
+
     def close(self) -> list[Event]:
         """End every note and lift the pedal, now."""
         events = [Event(self.time, "off", pitch) for pitch in sorted(self._sounding)]

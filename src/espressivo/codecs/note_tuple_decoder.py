@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from espressivo.performance import Event
 
 if TYPE_CHECKING:
     from espressivo.codecs.note_tuple import NoteTuple
+
+Choice = NDArray[np.bool_]
 
 
 class NoteTupleDecoder:
@@ -40,10 +42,20 @@ class NoteTupleDecoder:
         if not self._wanted.any():
             raise CodecError(f"keys={keys} must have one of {codec.lowest}..{codec.highest}")
         self._step = 0
-        self._slots: list[int] = []  # what is known of the note to come
+        self.values: list[int] = []  # what is known of the note to come, slot by slot
         self._struck = -1  # the highest key struck in this step
         self._sounding: dict[int, tuple[int, int]] = {}  # onset and end of keys, as struck
         self._end = np.zeros(len(pitches), dtype=np.int64)  # the step from which a key is up
+
+    @property
+    def step(self) -> int:
+        """The step of the latest onset."""
+        return self._step
+
+    @property
+    def until(self) -> int:
+        """The step by which all notes so far have ended."""
+        return int(self._end.max())
 
     @property
     def time(self) -> float:
@@ -59,22 +71,22 @@ class NoteTupleDecoder:
         """Take one token and give what it makes happen, in order of time."""
         kind, value = self.codec.vocabulary.describe(token)
         slot = self._kinds.index(kind)
-        if slot != len(self._slots):
-            self._slots = []
+        if slot != len(self.values):
+            self.values = []
             if slot:
                 return []
-        self._slots.append(value)
+        self.values.append(value)
         if slot == 1:
             return self._shift(self._digits(0, self.codec.shift_digit))
         if slot < len(self._kinds) - 1:
             return []
-        pitch, velocity_bin = self._slots[2:4]
+        pitch, velocity_bin = self.values[2:4]
         duration = self._digits(4, self.codec.duration_digit) + 1
-        self._slots = []
+        self.values = []
         return self._strike(pitch, velocity_bin, min(duration, self._longest))
 
     def _digits(self, slot: int, base: int) -> int:
-        return base * self._slots[slot] + self._slots[slot + 1]
+        return base * self.values[slot] + self.values[slot + 1]
 
     def _shift(self, steps: int) -> list[Event]:
         if steps:
@@ -101,42 +113,54 @@ class NoteTupleDecoder:
         self._struck = max(self._struck, pitch)
         return [*again, Event(self.time, "on", pitch, self.codec.piano.velocity_of(velocity_bin))]
 
-    def allowed(self) -> NDArray[np.bool_]:
+    def allowed(self) -> Choice:
         """Tell for every id whether it makes sense next, in the order `NoteTuple.encode` writes.
 
         Only keys that are up at the onset may be struck, in one step from the lowest to the
         highest, and the shift must leave such a key.
         """
+        return self.mask(self.shifts(), self.durations())
+
+    def mask(self, shifts: Choice, durations: Choice) -> Choice:
+        """Tell for every id whether it is next, if only these shifts and durations may be."""
         mask = np.zeros(len(self.codec.vocabulary), dtype=bool)
-        slot = len(self._slots)
-        mask[self._ids[slot]] = self._slot(slot)
+        slot = len(self.values)
+        digit = self.codec.shift_digit if slot < 2 else self.codec.duration_digit
+        table = (shifts if slot < 2 else durations).reshape(-1, digit)  # by major and minor digit
+        if slot == 2:
+            mask[self._ids[slot]] = self._strikable()
+        elif slot == 3:
+            mask[self._ids[slot]] = True
+        else:
+            mask[self._ids[slot]] = table[self.values[-1]] if slot in (1, 5) else table.any(axis=1)
         return mask
 
-    def _slot(self, slot: int) -> Any:
-        """Tell for every id of a slot whether it makes sense now."""
-        if slot == 3:
-            return True
-        if slot == 2:
-            return self._strikable(after=self._struck)
-        digit = self.codec.shift_digit if slot < 2 else self.codec.duration_digit
-        numbers = self._shifts() if slot < 2 else np.arange(self.codec.max_duration) < self._longest
-        table = numbers.reshape(-1, digit)  # by major and minor digit
-        return table[self._slots[-1]] if slot in (1, 5) else table.any(axis=1)
-
-    def _shifts(self) -> NDArray[np.bool_]:
-        """Tell of every shift whether a key can be struck after it."""
+    def shifts(self) -> Choice:
+        """Tell of every shift, from 0, whether a key can be struck after it."""
         earliest = int(self._end[self._wanted].min()) - self._step
         shifts = np.arange(self.codec.max_shift + 1) >= max(earliest, 1)
-        shifts[0] = self._strikable(after=self._struck).any()
+        shifts[0] = self._strikable().any()
         return shifts
 
-    def _strikable(self, after: int) -> NDArray[np.bool_]:
+    def durations(self) -> Choice:
+        """Tell of every duration, from 1, whether it is short enough."""
+        return np.arange(1, self.codec.max_duration + 1) <= self._longest
+
+    def up(self, step: int) -> Choice:
+        """Tell of every key whether it is wanted, and up at a step if nothing more is struck."""
+        return self._wanted & (self._end <= step)
+
+    def _strikable(self) -> Choice:
         """Tell of every key whether it may be struck now, being above the last one struck now."""
-        keys = self._wanted & (self._end <= self._step)
-        keys[: max(after + 1 - self.codec.lowest, 0)] = False
+        keys = self.up(self._step)
+        keys[: max(self._struck + 1 - self.codec.lowest, 0)] = False
         return keys
+
+    def ended(self, until: float) -> list[Event]:
+        """Release what ends by a time, in order; no token need come for that."""
+        return self._ended(round(until * self.codec.steps_per_second))
 
     def close(self) -> list[Event]:
         """Let every note end when it said it would."""
-        self._slots = []
+        self.values = []
         return self._ended(np.inf)

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from espressivo import bundle
 from espressivo.checkpoint import Checkpoint
-from espressivo.codecs import Codec, decode
+from espressivo.codecs import Codec, NoteTuple, decode
 from espressivo.controls import Conditioning, Rows, at, moments
 from espressivo.engines import Engine, State, build
 from espressivo.errors import ConfigError
 from espressivo.generation.keyboard import Keyboard
 from espressivo.generation.loops import LONGEST_PERIOD, Loops
+from espressivo.generation.note_keyboard import NoteKeyboard
 from espressivo.generation.provenance import Provenance, Take
 from espressivo.generation.sampling import Sampler, Sampling, draw
 from espressivo.generation.tasks import Prompt
@@ -105,7 +106,7 @@ class Playing:
         self.prompt = prompt
         self.sampling = sampling
         self.seed = seed
-        self.keyboards = [Keyboard(prompt, sampling) for _ in range(count)]
+        self.keyboards = [_keyboard(prompt, sampling) for _ in range(count)]
         self._streams = [
             np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(take,)))
             for take in range(count)
@@ -216,6 +217,13 @@ def _keyboard(prompt: Prompt, sampling: Sampling) -> Keyboard | NoteKeyboard:
     """Sit down at the keyboard a codec is played on."""
     if prompt.melody is not None:
         return Accompanist(prompt, sampling, prompt.melody)
+    if isinstance(prompt.codec, NoteTuple):
+        return NoteKeyboard(prompt, prompt.codec, sampling)
+    return Keyboard(prompt, sampling)
+
+
+def _keyboard(prompt: Prompt, sampling: Sampling) -> Keyboard | NoteKeyboard:
+    """Sit down at the keyboard a codec is played on."""
     if isinstance(prompt.codec, NoteTuple):
         return NoteKeyboard(prompt, prompt.codec, sampling)
     return Keyboard(prompt, sampling)

@@ -31,7 +31,13 @@ COLDEST = 1e-6
 
 TEMPERATURES = {
     "pitch_temperature": ("note_on", "note_off"),
-    "time_temperature": ("shift",),
+    "time_temperature": (
+        "shift",
+        "shift_major",
+        "shift_minor",
+        "duration_major",
+        "duration_minor",
+    ),
     "velocity_temperature": ("velocity",),
     "pedal_temperature": ("pedal",),
 }

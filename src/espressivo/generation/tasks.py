@@ -109,7 +109,7 @@ def resumed(
     The result begins with the notes of `primer`, or without one as the tokens say. Raises
     ConfigError if the tokens hold no note or are not those of the primer.
     """
-    heard = _events(codec, tokens)
+    heard = _events(codec, tokens, mark)
     if not any(event.kind == "on" for event in heard):
         raise ConfigError(
             f"the primer has no note of this codec in its first {mark:g} seconds; "
@@ -132,14 +132,16 @@ def _until(
     for count, token in enumerate(tokens.tolist()):
         decoder.push(token)
         if decoder.time > mark + step / 2:
-            return tokens[:count], mark
+            return tokens[: count - count % codec.stride], mark
         time = decoder.time
-    return tokens, min(time, mark)
+    ringing = decoder.close()
+    return tokens, min(ringing[-1].time if ringing else time, mark)
 
 
-def _events(codec: Codec, tokens: NDArray[np.int64]) -> list[Event]:
+def _events(codec: Codec, tokens: NDArray[np.int64], mark: float) -> list[Event]:
     decoder = codec.decoder()
-    return [event for token in tokens.tolist() for event in decoder.push(token)]
+    events = [event for token in tokens.tolist() for event in decoder.push(token)]
+    return [*events, *decoder.ended(mark)]
 
 
 def _as_played(codec: Codec, heard: list[Event], primer: Performance, mark: float) -> list[Event]:
@@ -177,7 +179,10 @@ def _originals(codec: Codec, onsets: list[Event], primer: Performance) -> Array:
     nearer = abs(line[order][before] - wanted) <= abs(line[order][after] - wanted)
     found = order[np.where(nearer, before, after)]
     if (abs(line[found] - wanted) > step_seconds(codec)).any():
-        raise ConfigError("the primer given is not the one the performance began with")
+        raise ConfigError(
+            "the primer given is not the one the performance began with, or has a pause that the "
+            "codec cannot say"
+        )
     return notes[found]
 
 
