@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -14,20 +14,24 @@ CODEC = Chorale()
 PITCHES = st.one_of(st.just(REST), st.integers(36, 81), st.sampled_from([60, 62]))
 grids = st.integers(0, 12).flatmap(lambda n: arrays(np.int64, (n, 4), elements=PITCHES))
 ids = st.lists(st.integers(0, len(CODEC.vocabulary) - 1), max_size=30)
+laws = settings(max_examples=40, deadline=None)
 
 
 @given(grids)
+@laws
 def test_decoding_gives_the_grid_back(grid):
     assert np.array_equal(CODEC.decode(CODEC.encode(grid)), grid)
 
 
 @given(ids)
+@laws
 def test_any_ids_are_a_grid_that_encoding_keeps(tokens):
     whole = len(tokens) // 4 * 4
     assert CODEC.encode(CODEC.decode(np.array(tokens))).tolist() == tokens[:whole]
 
 
 @given(grids)
+@laws
 def test_every_step_sounds_as_the_grid_says(grid):
     sung = np.full(grid.shape, REST)
     for onset, offset, pitch, _, voice in CODEC.performance(CODEC.encode(grid)).notes.tolist():
