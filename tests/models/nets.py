@@ -33,6 +33,25 @@ SMALL: dict[str, ModelConfig] = {
         layers=1, width=16, attention=16, feed_forward=32, heads=2, reach=7, context=64,
         sinusoids="none",
     ),
+    "xl": TransformerConfig(
+        layers=1, width=16, attention=16, values=8, feed_forward=32, heads=2, context=64,
+        position="xl", sinusoids="concatenated", activation="gelu", qk_norm=True,
+    ),
+    "shaw in blocks": TransformerConfig(
+        layers=2, width=16, attention=16, values=8, feed_forward=32, heads=2, context=64,
+        position="shaw", reach=3, value_table=True, shared_heads=True, patterns=("blocks:3",),
+    ),
+    "rotary, sparse": TransformerConfig(
+        layers=2, width=16, attention=16, feed_forward=32, heads=2, context=64, activation="relu2",
+        position="rotary", sinusoids="none", patterns=("window:2", "strided:3"),
+    ),
+    "waves in a window": TransformerConfig(
+        layers=2, width=16, attention=16, feed_forward=32, heads=2, context=64,
+        position="fourier", frequencies=3, patterns=("window:4", "fixed:4:1"),
+    ),
+    "alibi": TransformerConfig(
+        layers=1, width=16, attention=16, feed_forward=32, heads=2, context=64, position="alibi"
+    ),
 }  # fmt: skip
 
 

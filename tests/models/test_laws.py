@@ -10,7 +10,7 @@ F = torch.nn.functional
 
 from espressivo import models  # noqa: E402
 from espressivo.codecs import CODECS  # noqa: E402
-from espressivo.configs import LstmConfig, TransformerConfig  # noqa: E402
+from espressivo.configs import LstmConfig, TransformerConfig, pattern  # noqa: E402
 from espressivo.performance import Performance  # noqa: E402
 from tests.models.nets import SMALL, lively, some_tokens  # noqa: E402
 
@@ -35,11 +35,25 @@ def felt(model, tokens, position):
     return (inputs[0].grad[0].abs().sum(-1) > 0).tolist()
 
 
-@pytest.mark.parametrize("config", [c for c in SMALL.values() if c != NOTES], ids=str)
-def test_no_output_depends_on_a_later_input(config):
+def heard(config, time):
+    """Who hears whom, [time, time]: through all layers of a transformer, or all of the past."""
+    at = torch.arange(time)
+    if not isinstance(config, TransformerConfig):
+        return at[:, None] >= at
+    through = torch.eye(time)
+    for layer in range(config.layers):
+        text = config.patterns[layer % len(config.patterns)]
+        through = pattern(text)(at[:, None], at).float() @ through
+    return through > 0
+
+
+@pytest.mark.parametrize("name", [name for name, config in SMALL.items() if config != NOTES])
+def test_an_output_depends_on_what_it_hears_and_on_nothing_later(name):
+    config = SMALL[name]
     model, tokens = lively(config).double(), some_tokens(1, 9)
-    for position in range(9):
-        assert felt(model, tokens, position) == [i <= position for i in range(9)]
+    for position, past in enumerate(heard(config, 9).tolist()):
+        assert felt(model, tokens, position) == past
+        assert not any(past[position + 1 :])
 
 
 @every_model

@@ -49,5 +49,5 @@ def test_the_shapes_in_signatures_are_checked_while_testing():
 
 
 def test_an_unknown_way_to_attend_is_refused():
-    with pytest.raises(ValueError, match="'flash' is none of auto, rows, .*reference"):
+    with pytest.raises(ValueError, match=r"'flash' is none of auto, .*rows, .*reference"):
         models.MusicTransformer(SMALL["transformer"], 5, backend="flash")
