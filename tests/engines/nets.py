@@ -82,6 +82,8 @@ def shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
         "output.weight": (vocabulary, width),
         "output.bias": (vocabulary,),
     }
+    if config.controls:
+        ends["controls.weight"] = (width, config.told)
     layers = range(config.layers)
     return ends | {f"layers.{n}.{name}": shape for n in layers for name, shape in one.items()}
 

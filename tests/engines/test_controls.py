@@ -5,12 +5,14 @@ import pytest
 
 from espressivo import engines
 from espressivo.configs import LstmConfig
-from tests.engines.nets import VOCABULARY, some_tokens, weights
+from tests.engines.nets import VOCABULARY, some_tokens, transformer, weights
 
 BOTH = ("notes-per-second", "pitch-class-histogram")
 TOLD = {
     "lstm": (LstmConfig(layers=2, width=16, controls=BOTH), 20),
     "lstm of one layer": (LstmConfig(layers=1, width=16, controls=BOTH[:1]), 8),
+    "transformer": (transformer(controls=BOTH), 20),
+    "transformer without sinusoids": (transformer(controls=BOTH[1:], sinusoids="none"), 12),
     "optional lstm": (LstmConfig(layers=2, width=16, controls=BOTH, optional=True), 21),
 }
 every = pytest.mark.parametrize(("config", "width"), TOLD.values(), ids=TOLD)

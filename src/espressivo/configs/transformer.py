@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from espressivo.configs import checks
+from espressivo.configs import controls as known
 from espressivo.configs.patterns import pattern
 from espressivo.errors import ConfigError
 
@@ -36,7 +37,7 @@ class TransformerConfig:
     sinusoids. `patterns` says who hears whom, layer by layer, from the first again when they run
     out: see `espressivo.configs.patterns`. `qk_norm` scales queries and keys to one length and
     learns one gain per head (Henry et al. 2020). `controls` names tracks of
-    `espressivo.controls` that the model is told beside the tokens.
+    `espressivo.controls` that the model is told beside the tokens; zeros are nothing.
     """
 
     layers: int = 6
@@ -65,6 +66,7 @@ class TransformerConfig:
         checks.positive(self, *names, "reach", "frequencies")
         checks.dropout(self.dropout)
         self._check_widths()
+        known.check(self.controls)
         if self.value_table and self.position not in ("relative", "shaw"):
             raise ConfigError(
                 f"value_table=true needs learned distances, position={self.position} has none; "
@@ -80,6 +82,11 @@ class TransformerConfig:
             raise ConfigError('patterns=() lets nobody hear anything; try patterns=("causal",)')
         for one in self.patterns:
             pattern(one)
+
+    @property
+    def told(self) -> int:
+        """How many numbers the model is shown beside each token."""
+        return known.width_of(self.controls)
 
     @property
     def value_width(self) -> int:

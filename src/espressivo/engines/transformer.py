@@ -19,8 +19,8 @@ from espressivo.engines.engine import (
     State,
     Tokens,
     Weights,
-    check_room,
     check_controls,
+    check_room,
     check_tokens,
     refuse_controls,
     refuse_source,
@@ -218,9 +218,7 @@ class TransformerEngine:
         elif controls is not None:
             check_controls(controls, tokens, self.config.told)
 
-    def _read(
-        self, tokens: Tokens, state: TransformerState, controls: Controls | None
-    ) -> Logits:
+    def _read(self, tokens: Tokens, state: TransformerState, controls: Controls | None) -> Logits:
         """Give the stream after some tokens, and remember their keys and values."""
         x = self._embedded(tokens, state)
         if controls is not None:

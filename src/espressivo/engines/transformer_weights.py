@@ -49,6 +49,7 @@ class Layout:
 
     embedding: Matrix  # v w
     signal: Matrix  # t w, added to the embedding at every place; or 0 w
+    controls: Matrix  # c w, for what is told beside a token; or 0 w
     layers: tuple[Layer, ...]
     output: Matrix  # w+1 v
 
@@ -57,7 +58,8 @@ def lay_out(config: TransformerConfig, given: Weights) -> Layout:
     """Rearrange the weights of `espressivo.models.MusicTransformer`, in float32."""
     weights = {name: weight.astype(np.float32) for name, weight in given.items()}
     root = np.float32(config.width**0.5)
-    arrays: dict[str, Matrix] = _ends(config, weights)
+    told = weights.get("controls.weight", np.empty((config.width, 0), np.float32))
+    arrays: dict[str, Matrix] = _ends(config, weights) | {"controls": _centred(told.T) / root}
     for layer in range(config.layers):
         path = f"layers.{layer}."
         arrays |= {
@@ -83,7 +85,8 @@ def lay_out(config: TransformerConfig, given: Weights) -> Layout:
         )
         for layer in range(config.layers)
     )
-    return Layout(views["embedding"], views["signal"], tuple(layers), views["output"])
+    ends = {name: views[name] for name in ("embedding", "signal", "controls", "output")}
+    return Layout(layers=tuple(layers), **ends)
 
 
 def _scale(config: TransformerConfig) -> np.float32:

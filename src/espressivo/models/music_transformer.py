@@ -66,7 +66,11 @@ class MusicTransformer(Model):
         self.norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, vocabulary_size)
         self.dropout = nn.Dropout(config.dropout)
+        if config.controls:
+            self.controls = nn.Linear(config.told, config.width, bias=False)
         initialise(self)
+        if config.controls:  # told of anything, it begins as one that is told nothing
+            nn.init.zeros_(self.controls.weight)
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
         nn.init.normal_(self.output.weight, std=0.02)
 
@@ -88,11 +92,15 @@ class MusicTransformer(Model):
         controls: Float[Tensor, "b t c"] | None = None,
     ) -> tuple[Float[Tensor, "b t v"], State]:
         """Give the logits after every token, and the keys and values of all tokens so far."""
-        refuse_controls(self, controls)
+        if not self.config.controls:
+            refuse_controls(self, controls)
         if state is not None and not isinstance(state, TransformerState):
             raise TypeError(f"a transformer cannot continue from {type(state).__name__}")
         before = 0 if state is None else state.length
-        x = self.dropout(self._embedded(tokens, before))
+        x = self._embedded(tokens, before)
+        if controls is not None:
+            x = x + self.controls(controls.to(x.dtype))
+        x = self.dropout(x)
         after = TransformerState([], [], before + tokens.shape[1])
         for index, layer in enumerate(self.layers):
             past = None if state is None else (state.keys[index], state.values[index])
