@@ -128,7 +128,7 @@ def replay(path: Path, model: str | Path | None = None) -> Replay:
 def _record(take: Take, files: Files) -> Recording:
     """Write one take, its pedal found again where the codec folds it into the notes."""
     title = files.midi.stem if files.midi else "performance"
-    performance = take.performance.pedalled(since=take.mark)
+    performance = _pedalled(take)
     if files.midi:
         write_midi(performance, files.midi, text=take.provenance.text())
     if files.audio:
@@ -141,6 +141,17 @@ def _record(take: Take, files: Files) -> Recording:
     return Recording(take, files)
 
 
+def _pedalled(take: Take) -> Performance:
+    """Find the pedal again in what was played; a melody that was given stays as it is."""
+    pedalled = take.performance.pedalled(since=take.mark)
+    if take.provenance.task != "accompaniment":
+        return pedalled
+    given, played = take.performance.notes, pedalled.notes
+    notes = np.concatenate([given[given["track"] == 0], played[played["track"] > 0]])
+    moves = pedalled.controls[pedalled.controls["track"] > 0]
+    return pedalled.replace(notes=notes, controls=moves)
+
+
 def _numbered(path: Path | None, number: int) -> Path | None:
     return path and path.with_name(f"{path.stem}-{number}{path.suffix}")
 
@@ -148,9 +159,10 @@ def _numbered(path: Path | None, number: int) -> Path | None:
 def _broken_off(playing: Playing, index: int) -> Take:
     """End a take where it stands."""
     keyboard, performer = playing.keyboards[index], playing.performer
-    standing = {e.number: e.value for e in keyboard.events if e.kind == "control"}
+    standing = {(e.number, e.track): e.value for e in keyboard.events if e.kind == "control"}
     end = max(keyboard.time, playing.prompt.mark)
-    lifts = [Event(end, "control", number, 0) for number, value in standing.items() if value]
+    down = [pedal for pedal, value in standing.items() if value]
+    lifts = [Event(end, "control", number, 0, track) for number, track in down]
     tokens = np.array(keyboard.tokens, dtype=np.int64)
     provenance = Provenance.of(
         playing.prompt,
@@ -164,7 +176,7 @@ def _broken_off(playing: Playing, index: int) -> Take:
     )
     # A release of a key that is up changes nothing, but says when the others end.
     ended = [*keyboard.events, *lifts, Event(end, "off", 0, 0)]
-    return Take(Performance.from_events(ended), tokens, provenance, playing.prompt.mark)
+    return Take(playing.prompt.gathered(ended), tokens, provenance, playing.prompt.mark)
 
 
 def _checkpoint_of(provenance: Provenance) -> Path:

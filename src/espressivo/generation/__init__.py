@@ -1,5 +1,6 @@
 """A checkpoint plays: one sampling loop, a stream of events."""
 
+from espressivo.generation.accompaniment import accompaniment
 from espressivo.generation.performer import Performer, Playing
 from espressivo.generation.provenance import Provenance, Take
 from espressivo.generation.replay import replay
@@ -13,6 +14,7 @@ __all__ = [
     "Provenance",
     "Sampling",
     "Take",
+    "accompaniment",
     "continuation",
     "replay",
     "unconditional",

@@ -58,8 +58,6 @@ class Keyboard:
         self.tokens: list[int] = []
         self.events: list[Event] = list(prompt.opening)
         self.done = False
-        self.waiting: int | None = None
-        """A token that must come now, whatever the model wants; all it wants besides gives way."""
         self._led: set[int] = set()  # keys that are down and not the player's to release
         self._now = 0
         self._onset: dict[int, int] = {}  # of every key that is down, earliest first

@@ -13,13 +13,16 @@ from espressivo.codecs import Codec, NoteTuple, decode
 from espressivo.controls import Conditioning, Rows, at, moments
 from espressivo.engines import Engine, State, build
 from espressivo.errors import ConfigError
+from espressivo.generation.accompanist import Accompanist
+from espressivo.generation.beam import Beam, Player
 from espressivo.generation.keyboard import Keyboard
 from espressivo.generation.loops import LONGEST_PERIOD, Loops
 from espressivo.generation.note_keyboard import NoteKeyboard
 from espressivo.generation.provenance import Provenance, Take
 from espressivo.generation.sampling import Sampler, Sampling, draw
+from espressivo.generation.stretches import MelodyEngine, Stretches
 from espressivo.generation.tasks import Prompt
-from espressivo.performance import Event, Performance
+from espressivo.performance import Event
 
 
 class Performer:
@@ -99,6 +102,15 @@ class Playing:
                 f"the model plays {performer.codec}; build the prompt with the model's codec"
             )
         _refuse_untold(performer, prompt)
+        if prompt.melody is not None and not isinstance(performer.engine, MelodyEngine):
+            raise ConfigError(
+                f"{performer.model or 'the model'} reads no melodies; name a model that accompanies"
+            )
+        if prompt.melody is not None and sampling.beam * sampling.branch > 1:
+            raise ConfigError(
+                f"beam={sampling.beam} and branch={sampling.branch} must be 1 around a melody: "
+                "a beam does not follow one"
+            )
         for name, number, least in (("seed", seed, 0), ("takes", count, 1)):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise ConfigError(f"{name}={number!r} must be a whole number of at least {least}")
@@ -106,11 +118,7 @@ class Playing:
         self.prompt = prompt
         self.sampling = sampling
         self.seed = seed
-        self.keyboards = [_keyboard(prompt, sampling) for _ in range(count)]
-        self._streams = [
-            np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(take,)))
-            for take in range(count)
-        ]
+        self.keyboards: list[Player] = [_keyboard(prompt, sampling) for _ in range(count)]
         self._events = self._play()
 
     def __iter__(self) -> Iterator[tuple[int, Event]]:
@@ -139,11 +147,12 @@ class Playing:
             take=index,
             takes=len(self.keyboards),
         )
-        performance = Performance.from_events(keyboard.events)
+        performance = self.prompt.gathered(keyboard.events)
         return Take(performance, tokens, provenance, self.prompt.mark)
 
     def _play(self) -> Iterator[tuple[int, Event]]:
-        keyboards, engine = self.keyboards, self.performer.engine
+        beam, engine = Beam(self.keyboards, self.sampling, self.seed), self.performer.engine
+        keyboards = beam.keyboards
         start = self.performer.codec.start
         takes = len(keyboards)
         sampler = Sampler(self.sampling, self.performer.codec.vocabulary)
@@ -153,26 +162,40 @@ class Playing:
         history = _History(takes, self.prompt.tokens, start, told.before(keyboards[0].time))
         allowed = np.zeros((takes, engine.vocabulary_size), dtype=bool)
         uniform, eagerness = np.zeros(takes), np.ones(takes)
-        reader = _Reader(engine, takes)
+        reader = _reader(engine, self.prompt, takes)
         logits = reader.read(history)
         while True:
             for take, keyboard in enumerate(keyboards):
                 if not keyboard.done:
                     allowed[take] = keyboard.allowed()
-                    uniform[take] = self._streams[take].random()
+                    uniform[take] = beam.streams[take].random()
                     eagerness[take] = keyboard.eagerness
+                    if isinstance(keyboard, Accompanist):
+                        keyboard.lead(logits[take])
             closing = eagerness if min(eagerness.tolist()) < 1 else None
             tokens = draw(sampler.weights(logits, allowed, heat, closing), uniform)
             if loops is not None:
                 heat = loops.hear(history.last(LONGEST_PERIOD), tokens)
-            for take, token in enumerate(tokens.tolist()):
-                if not keyboards[take].done:
-                    for event in keyboards[take].push(token):
-                        yield take, event
-            if all(keyboard.done for keyboard in keyboards):
+            yield from beam.push(tokens, logits)
+            if beam.done:
                 return
             history.append(tokens, told.now([keyboard.time for keyboard in keyboards]))
             logits = reader.step(tokens, history)
+            if beam.due:
+                rows = beam.choose()
+                logits = logits[rows]
+                for memory in (history, reader, *([loops] if loops else [])):
+                    memory.select(rows)
+                heat = loops.heat if loops else None
+                yield from beam.agreed()
+
+
+def _reader(engine: Engine, prompt: Prompt, takes: int) -> _Reader | Stretches:
+    """Give what lets the model hear: with a melody also what it reads ahead."""
+    if prompt.melody is None:
+        return _Reader(engine, takes)
+    assert isinstance(engine, MelodyEngine)
+    return Stretches(engine, prompt.codec, prompt.melody, takes)
 
 
 def _refuse_untold(performer: Performer, prompt: Prompt) -> None:
@@ -213,17 +236,10 @@ class _Told:
         return self._conditioning.rows(values, len(times))
 
 
-def _keyboard(prompt: Prompt, sampling: Sampling) -> Keyboard | NoteKeyboard:
+def _keyboard(prompt: Prompt, sampling: Sampling) -> Player:
     """Sit down at the keyboard a codec is played on."""
     if prompt.melody is not None:
         return Accompanist(prompt, sampling, prompt.melody)
-    if isinstance(prompt.codec, NoteTuple):
-        return NoteKeyboard(prompt, prompt.codec, sampling)
-    return Keyboard(prompt, sampling)
-
-
-def _keyboard(prompt: Prompt, sampling: Sampling) -> Keyboard | NoteKeyboard:
-    """Sit down at the keyboard a codec is played on."""
     if isinstance(prompt.codec, NoteTuple):
         return NoteKeyboard(prompt, prompt.codec, sampling)
     return Keyboard(prompt, sampling)
@@ -249,6 +265,12 @@ class _History:
         if told is not None:
             self._told = np.zeros((*self._tokens.shape, told.shape[-1]), dtype=np.float32)
             self._told[:, self._first : self._first + self.length] = told
+
+    def select(self, rows: NDArray[np.int64]) -> None:
+        """Go on from some takes, in that order."""
+        self._tokens = self._tokens[rows]
+        if self._told is not None:
+            self._told = self._told[rows]
 
     def last(self, count: int) -> NDArray[np.int64]:
         end = self._first + self.length
@@ -299,6 +321,10 @@ class _Reader:
             told = history.told(1)
             return self._engine.step(tokens, self._state, None if told is None else told[:, 0])
         return self._read(history, self._takes)
+
+    def select(self, rows: NDArray[np.int64]) -> None:
+        """Go on from some takes, in that order."""
+        self._state = self._state.select(rows)
 
     def _read(self, history: _History, takes: int) -> NDArray[np.floating]:
         """Forget everything, then read what fits for the first `takes`."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from espressivo.checkpoint import Checkpoint
 from espressivo.errors import CheckpointError, ConfigError
+from espressivo.generation.accompaniment import led, line_of
 from espressivo.generation.performer import Performer
 from espressivo.generation.provenance import Provenance, Take
 from espressivo.generation.tasks import Prompt, resumed, unconditional
@@ -47,7 +48,11 @@ def _prompt(provenance: Provenance, checkpoint: Checkpoint, primer: Performance 
     codec = checkpoint.codec
     if provenance.task == "unconditional":
         return unconditional(codec, provenance.seconds)
-    if provenance.task != "continuation":
-        raise ConfigError(f"unknown task {provenance.task!r}; known: unconditional, continuation")
     tokens = np.array(provenance.primer, dtype=np.int64)
+    if provenance.task == "accompaniment":
+        return led(codec, tokens, provenance.mark, primer and line_of(primer))
+    if provenance.task != "continuation":
+        raise ConfigError(
+            f"unknown task {provenance.task!r}; known: unconditional, continuation, accompaniment"
+        )
     return resumed(codec, tokens, provenance.mark, provenance.seconds, primer)

@@ -20,6 +20,7 @@ from espressivo.performance import (
     Array,
     Event,
     Performance,
+    Track,
 )
 
 LONGEST = 24 * 3600.0
@@ -29,13 +30,26 @@ _PEDALS = (SUSTAIN, SOSTENUTO, SOFT)
 
 
 @dataclass(frozen=True, eq=False)
+class Melody:
+    """A melody to be played around: what the codec says of it, and its notes as they were given.
+
+    `notes` are rows of onset, offset, pitch and velocity, one for every onset of the tokens.
+    """
+
+    tokens: NDArray[np.int64]
+    notes: tuple[tuple[float, float, int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Prompt:
     """What a model reads first, how long it plays then, and how the result begins.
 
     `tokens` follow the codec's start token. Playing begins at `mark` seconds and lasts `seconds`.
     `opening` holds the events before the mark as the result keeps them; keys that are down at the
     mark have an "on" there and get their "off" from the player. `controls` are what is asked for
-    from the mark on, each spread evenly over `seconds`.
+    from the mark on, each spread evenly over `seconds`. A `melody` is played in its time, and
+    everything else around it. The result has the `tracks` that its events name, and is moved
+    `begins` seconds later.
     """
 
     task: str
@@ -45,6 +59,9 @@ class Prompt:
     mark: float = 0.0
     opening: tuple[Event, ...] = ()
     controls: Tracks = field(default_factory=dict)
+    melody: Melody | None = None
+    begins: float = 0.0
+    tracks: tuple[Track, ...] = (Track(),)
 
     def __post_init__(self) -> None:
         """Refuse a length that is none."""
@@ -65,6 +82,10 @@ class Prompt:
         one for each third of it. ConfigError for a control or values that cannot be.
         """
         return replace(self, controls={**self.controls, **checked(controls)})
+
+    def gathered(self, events: Iterable[Event]) -> Performance:
+        """Make the result of all events of a take, those of the opening included."""
+        return Performance.from_events(events, self.tracks).shift(self.begins)
 
 
 def step_seconds(codec: Codec) -> float:
@@ -147,7 +168,7 @@ def _events(codec: Codec, tokens: NDArray[np.int64], mark: float) -> list[Event]
 def _as_played(codec: Codec, heard: list[Event], primer: Performance, mark: float) -> list[Event]:
     """Give the events a codec heard their exact times back, and the pedals as they moved."""
     onsets = [event for event in heard if event.kind == "on"]
-    notes = _originals(codec, onsets, primer)
+    notes = originals(codec, onsets, primer)
     following: dict[int, float] = {}  # by key: when it was struck next
     sounding = _sounding(heard)
     played = []
@@ -167,7 +188,7 @@ def _as_played(codec: Codec, heard: list[Event], primer: Performance, mark: floa
     return [event for _, _, event in played]
 
 
-def _originals(codec: Codec, onsets: list[Event], primer: Performance) -> Array:
+def originals(codec: Codec, onsets: list[Event], primer: Performance) -> Array:
     """Find the note of the primer behind every onset that was heard."""
     notes = primer.notes[["onset", "offset", "pitch", "velocity"]]
     far = 2 * LONGEST  # keeps the keys apart on one line of numbers
