@@ -36,6 +36,9 @@ SMALL: dict[str, ModelConfig] = {
     "transformer": transformer(),
     "transformer with a short reach": transformer(reach=5, sinusoids="none"),
     "transformer with a long reach": transformer(reach=600, width=24),
+}
+
+VARIANTS: dict[str, ModelConfig] = {
     "transformer that clamps": transformer(
         reach=5, beyond="clamp", shared_heads=True, values=12, activation="relu2"
     ),

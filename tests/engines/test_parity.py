@@ -10,6 +10,7 @@ from espressivo.configs import LstmConfig  # noqa: E402
 from espressivo.engines.torch_engine import TorchEngine  # noqa: E402
 from tests.engines.nets import (  # noqa: E402
     SMALL,
+    VARIANTS,
     VOCABULARY,
     shapes,
     some_tokens,
@@ -21,7 +22,8 @@ BIG = {
     "a wide lstm": LstmConfig(layers=2, width=200),
     "a wide transformer": transformer(width=128, attention=128, heads=2, feed_forward=300),
 }
-every_model = pytest.mark.parametrize("config", (SMALL | BIG).values(), ids=SMALL | BIG)
+ALL = SMALL | VARIANTS | BIG
+every_model = pytest.mark.parametrize("config", ALL.values(), ids=ALL)
 
 
 def model_of(config, scale=1.0):
@@ -47,8 +49,7 @@ def test_checkpoints_hold_what_engines_read(config):
 
 
 @every_model
-@pytest.mark.parametrize("kind", ["numpy", "torch"])
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("kind", "batch"), [("numpy", 1), ("numpy", 3), ("torch", 2)])
 def test_an_engine_gives_the_logits_of_its_model(config, kind, batch):
     players, model = players_of(config)
     player, tokens = players[kind], some_tokens(batch, 330)

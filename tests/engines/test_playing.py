@@ -8,7 +8,15 @@ import pytest
 
 from espressivo import engines
 from espressivo.engines import transformer as transformers
-from tests.engines.nets import SMALL, VOCABULARY, engine, some_tokens, transformer, weights
+from tests.engines.nets import (
+    SMALL,
+    VARIANTS,
+    VOCABULARY,
+    engine,
+    some_tokens,
+    transformer,
+    weights,
+)
 
 every_engine = pytest.mark.parametrize("config", SMALL.values(), ids=SMALL)
 
@@ -42,7 +50,7 @@ def test_reading_and_stepping_agree(config, batch):
     close(player.read(tokens[:, 260:], mixed), expected[:, -1])
 
 
-@every_engine
+@pytest.mark.parametrize("config", (SMALL | VARIANTS).values(), ids=SMALL | VARIANTS)
 def test_a_primer_read_in_small_parts_is_the_same(config, monkeypatch):
     player, tokens = engine(config), some_tokens(2, 50)
     whole = player.read(tokens, player.start(2))
