@@ -139,6 +139,11 @@ def _playing(verb: Parser) -> None:
     verb.add_argument(
         "--takes", type=int, default=1, metavar="N", help="play N at once, as out-1.mid, out-2.mid"
     )
+    verb.add_argument("--beam", type=int, metavar="N", help="keep the N likeliest candidates")
+    verb.add_argument("--branch", type=int, metavar="N", help="let each go on in N ways, by chance")
+    verb.add_argument(
+        "--steps-per-iteration", type=int, metavar="N", help="compare them every N tokens"
+    )
     verb.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE.mid", help="- for standard output"
     )

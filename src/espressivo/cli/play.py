@@ -61,7 +61,7 @@ def _play(options: Options, performer: Performer, prompt: Prompt) -> int:
     from espressivo.recording import Settings, interrupted, record
 
     prompt = prompt.told(_controls(options))
-    sampling = override(Settings(), options.settings).sampling
+    sampling = override(Settings(), [*_beam(options), *options.settings]).sampling
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     playing = performer.perform(prompt, sampling, seed, options.takes)
     broken_off = _listen(playing, prompt.mark + options.seconds)
@@ -73,6 +73,14 @@ def _play(options: Options, performer: Performer, prompt: Prompt) -> int:
     if broken_off:
         printing.note("interrupted; what had been played by then is saved")
     return INTERRUPTED if broken_off else 0
+
+
+def _beam(options: Options) -> list[str]:
+    """Give what is asked of beam search as settings."""
+    given = {
+        name: getattr(options, name, None) for name in ("beam", "branch", "steps_per_iteration")
+    }
+    return [f"sampling.{name}={value}" for name, value in given.items() if value is not None]
 
 
 def _performer(options: Options) -> Performer:

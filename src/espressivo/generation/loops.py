@@ -30,6 +30,11 @@ class Loops:
         periods = np.arange(LONGEST_PERIOD, 0, -1)
         self._enough = np.maximum(REPEATS * periods, SHORTEST)
 
+    def select(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Go on from some takes, in that order, and give their heat."""
+        self.heat, self._run = self.heat[rows], self._run[rows]
+        return self.heat
+
     def hear(self, recent: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float64]:
         """Take the next token of every take and give the heat of the draw after it.
 

@@ -184,9 +184,11 @@ class Playing:
             if beam.due:
                 rows = beam.choose()
                 logits = logits[rows]
-                for memory in (history, reader, *([loops] if loops else [])):
-                    memory.select(rows)
-                heat = loops.heat if loops else None
+                assert isinstance(reader, _Reader)  # around a melody there is no beam
+                history.select(rows)
+                reader.select(rows)
+                if loops is not None:
+                    heat = loops.select(rows)
                 yield from beam.agreed()
 
 

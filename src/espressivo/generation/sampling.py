@@ -60,6 +60,9 @@ class Sampling:
     second; None sets no limit. No key below `lowest_key` or above `highest_key` is struck; a piano
     has 21..108. `break_loops` makes the choice hotter while the music repeats
     itself exactly; see `loops`.
+
+    `beam`, `branch` and `steps_per_iteration` ask for the likeliest of several: see
+    `espressivo.generation.beam`.
     """
 
     temperature: float = 1.0
@@ -76,6 +79,9 @@ class Sampling:
     lowest_key: int = 21
     highest_key: int = 108
     break_loops: bool = True
+    beam: int = 1
+    branch: int = 1
+    steps_per_iteration: int = 1
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be drawn with."""
@@ -98,7 +104,7 @@ def _check(name: str, value: object) -> None:
     if name.endswith("temperature"):
         if not 0 <= value <= 100:
             raise ConfigError(f"{name}={value} must lie in 0..100; 1.0 plays as the model learnt")
-    elif name in ("top_k", "densest_second"):
+    elif name in ("top_k", "densest_second", "beam", "branch", "steps_per_iteration"):
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name}={value} must be a whole number of at least 1")
     elif name in ("lowest_key", "highest_key"):
