@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from espressivo.configs import TransformerConfig
 from espressivo.engines.engine import Controls, Logits, State, Tokens, check_room, check_tokens
 from espressivo.models import Model
 from espressivo.models import State as Memory
@@ -43,7 +42,7 @@ class TorchEngine:
         """Take a model; dropout is switched off."""
         self.model = model.eval()
         self.vocabulary_size = model.vocabulary_size
-        self.context = model.config.context if isinstance(model.config, TransformerConfig) else None
+        self.context: int | None = getattr(model.config, "context", None)
 
     def start(self, batch: int, source: Tokens | None = None) -> TorchState:
         """Give the memory of having read nothing."""

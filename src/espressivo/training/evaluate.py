@@ -17,13 +17,14 @@ import numpy as np
 
 from espressivo import checkpoint
 from espressivo.checkpoint import Checkpoint
-from espressivo.configs import ModelConfig, TransformerConfig
-from espressivo.corpora import Corpus, Window, evaluation_windows
+from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
+from espressivo.corpora import Corpus, Window
 from espressivo.errors import ConfigError, CorpusError, MidiError
 from espressivo.midi import read_midi
 from espressivo.performance import Performance
 from espressivo.training.likelihood import Likelihood, each_likelihood
 from espressivo.training.weights import model_of
+from espressivo.training.windows import windows_of
 
 WINDOW = 2048
 """Tokens of a window where nothing else is asked for (Huang et al. 2018, table 3)."""
@@ -151,7 +152,8 @@ class Judge:
             except MidiError as error:
                 self.skipped.append((name, str(error)))
                 continue
-            windows = list(evaluation_windows(iter([performance]), codec, self.length))
+            config = self.checkpoint.config
+            windows = list(windows_of([performance], codec, self.length, config))
             self._expected[place] = len(windows)
             if not windows:
                 self.skipped.append((name, "it holds no notes"))
@@ -187,7 +189,9 @@ def evaluate(
 
 def window_length(config: ModelConfig) -> int:
     """Give the tokens of a window a model is judged on: 2048, or its context if shorter."""
-    return min(WINDOW, config.context) if isinstance(config, TransformerConfig) else WINDOW
+    if isinstance(config, TransformerConfig | MelodyTransformerConfig):
+        return min(WINDOW, config.context)
+    return WINDOW
 
 
 def _midi_files(folder: Path) -> list[Path]:

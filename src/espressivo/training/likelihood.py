@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from espressivo.codecs import Codec
+from espressivo.configs import ModelConfig
 from espressivo.controls import Conditioning
-from espressivo.corpora import Batch, Corpus, Window, evaluation_windows
+from espressivo.corpora import Batch, Corpus, Window
 from espressivo.errors import CorpusError
 from espressivo.models import Model
 from espressivo.training.batches import predict
+from espressivo.training.windows import windows_of
 
 TOKENS_AT_ONCE = {"cpu": 4_096, "cuda": 65_536}
 """Tokens that go through a model together in evaluation, which bounds the memory it takes."""
@@ -111,13 +113,14 @@ def spread_windows(
     codec: Codec,
     length: int,
     count: int,
-    conditioning: Conditioning = Conditioning(),
+    model: ModelConfig | None = None,
 ) -> list[Window]:
-    """Choose at most `count` windows of a split, spread over its pieces and within them.
+    """Choose at most `count` windows of a split for a model, spread over and within its pieces.
 
     The notes of all pieces are laid end to end, points are taken at equal distances, and the
     window each falls into is chosen: the same ones every time, long pieces more often.
     """
+    conditioning = Conditioning() if model is None else Conditioning.of(model)
     pieces = corpus.split(split)
     ends = np.cumsum([corpus.pieces[i].notes for i in pieces])
     points = (np.arange(count) + 0.5) * float(ends[-1]) / count
@@ -127,7 +130,7 @@ def spread_windows(
         piece = pieces[place]
         notes = max(corpus.pieces[piece].notes, 1)
         performance = corpus.performance(piece)
-        whole = list(evaluation_windows([performance], codec, length, conditioning))
+        whole = list(windows_of([performance], codec, length, model, conditioning))
         within = (points[places == place] - (ends[place] - notes)) / notes
         numbers = np.unique((within * len(whole)).astype(int))
         chosen += [whole[i]._replace(piece=piece) for i in numbers if i < len(whole)]

@@ -38,7 +38,7 @@ def optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Opt
     stay with AdamW. Decay spares everything below two dimensions.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    outer = ("embedding", "controls", "output")
+    outer = ("embedding", "encoder.embedding", "controls", "output")
     matrices = [p for name, p in named if p.ndim == 2 and not name.startswith(outer)]
     if config.optimizer == "adamw":
         matrices = []

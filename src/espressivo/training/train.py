@@ -19,8 +19,7 @@ from torch import nn
 from espressivo.checkpoint import Checkpoint, described
 from espressivo.codecs import Codec
 from espressivo.configs import ModelConfig
-from espressivo.controls import Conditioning
-from espressivo.corpora import Batch, Corpus, TrainingWindows, Window
+from espressivo.corpora import Batch, Corpus, Window
 from espressivo.errors import CheckpointError, ConfigError, TrainingError
 from espressivo.models import Model, build
 from espressivo.training import state
@@ -37,6 +36,7 @@ from espressivo.training.optim import factor, optimizers
 from espressivo.training.pace import Pace
 from espressivo.training.parallel import Mode, checkpoint_activations, join, whole
 from espressivo.training.record import versions
+from espressivo.training.windows import Windows, training_windows
 
 
 @dataclass(frozen=True)
@@ -116,15 +116,7 @@ class Trainer:
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizers = optimizers(self.model, config)
         self.peaks = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
-        self.conditioning = Conditioning.of(model)
-        self.windows = TrainingWindows(
-            corpus,
-            codec,
-            config.length,
-            config.seed,
-            augmentation=config.augmentation,
-            conditioning=self.conditioning,
-        )
+        self.windows = training_windows(corpus, codec, model, config)
         self.step, self.tokens, self.drawn = 0, 0, 0
         self.best, self.stale = math.inf, 0
         self.parent: str | None = None
@@ -274,14 +266,14 @@ class Trainer:
         self.torn = False
         return loss, norm, config.learning_rate * scale
 
-    def _due(self) -> tuple[TrainingWindows, int]:
+    def _due(self) -> tuple[Windows, int]:
         """Give where this step's windows come from and how many: short ones at first."""
         if self.step < self.config.short * self.config.steps:
             return self._short_windows, self.config.batch * SHORTER
         return self.windows, self.config.batch
 
     @cached_property
-    def _short_windows(self) -> TrainingWindows:
+    def _short_windows(self) -> Windows:
         return replace(self.windows, length=self.config.length // SHORTER)
 
     def _gradient(self, batch: Batch, counted: int) -> float:
@@ -341,7 +333,7 @@ class Trainer:
         """The fixed windows of the validation split that the run is judged on."""
         length, count = self.config.evaluation_length, self.config.evaluation_windows
         return spread_windows(
-            self.corpus, "validation", self.codec, length, count, self.conditioning
+            self.corpus, "validation", self.codec, length, count, self.model_config
         )
 
     def _log(self, step: Step) -> None:

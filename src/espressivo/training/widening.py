@@ -1,4 +1,4 @@
-"""A model that is told of the music to come, out of one that is not."""
+"""A model that is told of the music to come, or of a melody, out of one that is not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from espressivo.checkpoint import Weights
-from espressivo.configs import ModelConfig
+from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
 from espressivo.models import Model
 
 TOLD = ("lstm.weight_ih_l0", "controls.weight")
@@ -16,8 +16,13 @@ TOLD = ("lstm.weight_ih_l0", "controls.weight")
 
 
 def told_alike(config: ModelConfig, other: ModelConfig) -> ModelConfig:
-    """Give a plain configuration the controls of another one of its kind; others stay."""
-    if type(config) is not type(other) or getattr(config, "controls", ()):
+    """Give a plain configuration the controls of another one of its kind; others stay.
+
+    That of the decoder of a model that reads melodies becomes that model's.
+    """
+    if isinstance(other, MelodyTransformerConfig):
+        return other if _is_decoder(config, other) else config
+    if type(config) is not type(other) or bool(getattr(config, "controls", ())):
         return config
     names = [name for name in ("controls", "optional") if hasattr(config, name)]
     alike: Any = config
@@ -25,13 +30,26 @@ def told_alike(config: ModelConfig, other: ModelConfig) -> ModelConfig:
     return widened
 
 
+def _is_decoder(config: ModelConfig, model: MelodyTransformerConfig) -> bool:
+    """Tell whether a model is the decoder of another one, but for what changes no tensor."""
+    if not isinstance(config, TransformerConfig) or config.value_width != config.attention:
+        return False
+    decoder = model.decoder
+    return config == replace(
+        decoder, dropout=config.dropout, context=config.context, values=config.values
+    )
+
+
 def widened(weights: Weights, model: Model) -> Weights:
     """Give weights the columns for what `model` is told that they lack: zeros.
 
-    Whatever such a model is told, it begins by expecting what it did before.
+    Whatever such a model is told, it begins by expecting what it did before. Of a model that
+    reads melodies, what only reads them stays as it was initialised, silent.
     """
     found = dict(weights)
     for name, parameter in model.named_parameters():
+        if name not in found and (name.startswith("encoder.") or ".melody" in name):
+            found[name] = parameter.detach().cpu().numpy()
         if name in TOLD:
             rows, columns = parameter.shape
             before = found.get(name, np.zeros((rows, 0), dtype=np.float32))
