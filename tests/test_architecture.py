@@ -111,7 +111,7 @@ def test_every_requirement_has_an_exact_version_for_the_tests():
     project = tomllib.loads((HOME / "pyproject.toml").read_text())
     asked = [
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["train"],
+        *(p for extra in project["project"]["optional-dependencies"].values() for p in extra),
         *(p for group in project["dependency-groups"].values() for p in group if type(p) is str),
     ]
     lines = (HOME / "constraints.txt").read_text().splitlines()

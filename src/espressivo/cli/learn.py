@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import time
+from contextlib import redirect_stdout
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,13 +88,16 @@ def _trained(options: Options, chosen: Preset) -> dict[str, Any]:
 
 def _on_ray(options: Options) -> dict[str, Any]:
     """Train in workers of a Ray cluster."""
+    if options.ray < 1:
+        raise ConfigError(f"--ray {options.ray} is no number of processes; try --ray 2")
     if find_spec("ray") is None:
         raise ConfigError("--ray needs ray, not installed; pip install 'espressivo[cluster]'")
     from espressivo.training.cluster import on_ray
 
     work = partial(_in_worker, options.arguments)
     try:
-        first, *_ = on_ray(work, options.ray, gpus=options.device.startswith("cuda"))
+        with redirect_stdout(sys.stderr):  # where Ray repeats what workers print
+            first, *_ = on_ray(work, options.ray, gpus=options.device.startswith("cuda"))
     except KeyboardInterrupt:
         printing.note("interrupted; the same command goes on from the last checkpoint")
         return {"run": str(options.output), "end": "interrupted"}

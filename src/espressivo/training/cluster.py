@@ -1,7 +1,7 @@
 """The same training on the workers of a Ray cluster, begun again when one of them dies.
 
-Needs the `cluster` extra. Ray has no passwords: whoever reaches its ports may run code, so a
-cluster belongs in a network of its own; on one machine everything stays on the loopback address.
+Needs the `cluster` extra. Whoever may talk to a Ray cluster may run code on it, so it belongs in a
+network of its own.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
@@ -131,7 +131,8 @@ class Ensemble:
         except Exception as error:
             if self.store is None:
                 raise
-            self.store.set(f"failed/{self.rank}", f"{type(error).__name__}: {error}"[:500])
+            with suppress(dist.DistError):  # the store may have gone with another process
+                self.store.set(f"failed/{self.rank}", f"{type(error).__name__}: {error}"[:500])
             if not _lost(error):
                 raise
             raise TrainingError(

@@ -90,6 +90,17 @@ def resume(trainer: Trainer) -> Path | None:
 
     A damaged one is passed over for the one before; CheckpointError if none is whole.
     """
+    path = _resume(trainer)
+    found = {one.name if one else "nothing" for one in trainer.ensemble.gather(path)}
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{trainer.run}: processes go on from {' and '.join(sorted(found))}; all of them must "
+            "see the same folder"
+        )
+    return path
+
+
+def _resume(trainer: Trainer) -> Path | None:
     wrong: CheckpointError | None = None
     for path in reversed(folders(trainer.run / "checkpoints", "step-")):
         try:
