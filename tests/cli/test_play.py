@@ -193,3 +193,16 @@ def test_what_a_model_cannot_be_told_is_refused_before_it_plays(generate, run, t
         code, _, err = run("generate", "--model", told, "-o", "a.mid", f"--{flag}", value)
         assert code == 2
         assert value in err
+
+
+def test_a_beam_is_asked_for_and_remembered(generate, run, model, tmp_path):
+    flags = ("--beam", "2", "--branch", "3", "--steps-per-iteration", "4")
+    code, out, _ = generate("-o", "a.mid", "--seed", "3", *flags, "--json")
+    assert code == 0
+    assert all(flag in json.loads(out)["again"].split() for flag in flags)
+    sampling = Provenance.find(read_texts(tmp_path / "a.mid")).sampling
+    assert (sampling.beam, sampling.branch, sampling.steps_per_iteration) == (2, 3, 4)
+    code, out, _ = run("replay", "a.mid", "--model", model, "--json")
+    assert (code, json.loads(out)["identical"]) == (0, True)
+    generate("-o", "c.mid", "--seed", "3")
+    assert (tmp_path / "c.mid").read_bytes() != (tmp_path / "a.mid").read_bytes()
