@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from espressivo.configs.patterns import Blocks, Causal, Pattern, Window
 from espressivo.models.attention.blocked import blocked
 from espressivo.models.attention.dense import skewed
+from espressivo.models.attention.fused import fused, unavailable, unfit
 from espressivo.models.attention.position import Position, Relative
 from espressivo.models.attention.reference import reference
 from espressivo.models.attention.rows import rows
@@ -73,13 +75,30 @@ def _all(case: Case) -> str | None:
     return None
 
 
-def _distances(case: Case) -> str | None:
-    """Say why rows of queries cannot be it."""
+def _learned_distances(case: Case) -> str | None:
+    """Say why what order adds is more, or less, than a product per distance."""
     if not isinstance(case.position, Relative):
         return f"{type(case.position).__name__} is no table of distances"
-    if case.position.values is not None:
-        return "distances add to the values"
-    return None if isinstance(case.pattern, Causal) else f"{case.pattern} is not plainly causal"
+    return None if case.position.values is None else "distances add to the values"
+
+
+def _kernels(case: Case) -> str | None:
+    """Say why fused kernels cannot be it."""
+    if (reason := _learned_distances(case)) is not None:
+        return reason
+    if not isinstance(case.pattern, Causal | Window | Blocks):
+        return f"{case.pattern} is neither causal nor a window nor blocks"
+    assert isinstance(case.position, Relative)
+    values = case.v if case.v.shape[-1] > case.k.shape[-1] else case.k  # narrow ones are filled up
+    table = case.position.table
+    return unavailable(case.q.device) or unfit(case.q, case.k, values, table)
+
+
+def _distances(case: Case) -> str | None:
+    """Say why rows of queries cannot be it."""
+    if isinstance(case.pattern, Causal):
+        return _learned_distances(case)
+    return f"{case.pattern} is not plainly causal"
 
 
 def _near(case: Case) -> str | None:
@@ -112,18 +131,42 @@ def _in_32_bits(run: Attend) -> Attend:
     return attended
 
 
+def _asked(q: Tensor, position: Relative) -> tuple[Tensor, Tensor | None]:
+    """Give what queries ask of keys, and what they ask of distances if that is not the same."""
+    if position.u is None and position.v is None:
+        return q, None
+    return q if position.u is None else q + position.u[:, None], position.asked(q)
+
+
+def _fused(
+    q: Tensor, k: Tensor, v: Tensor, pattern: Pattern, position: Position, first_key: int
+) -> Tensor:
+    """Hand over the table of distances, what the queries ask of it, and how far they hear."""
+    assert isinstance(position, Relative)
+    q, p = _asked(q, position)
+    window, blocks = (
+        pattern.length if isinstance(pattern, kind) else None for kind in (Window, Blocks)
+    )
+    width = v.shape[-1]
+    v = F.pad(v, (0, q.shape[-1] - width))
+    heard = fused(
+        q, k, v, position.table, p=p, beyond=position.beyond, window=window, blocks=blocks,
+        first_key=first_key,
+    )  # fmt: skip
+    return heard[..., :width]
+
+
 def _rows(
     q: Tensor, k: Tensor, v: Tensor, pattern: Pattern, position: Position, first_key: int
 ) -> Tensor:
     """Hand over the table of distances, and what the queries ask of it."""
     assert isinstance(position, Relative)
-    asked = None if position.v is None else position.asked(q)
-    if position.u is not None:
-        asked, q = position.asked(q), q + position.u[:, None]
-    return rows(q, k, v, position.table, p=asked, beyond=position.beyond)
+    q, p = _asked(q, position)
+    return rows(q, k, v, position.table, p=p, beyond=position.beyond)
 
 
 BACKENDS: dict[str, Backend] = {
+    "fused": Backend(_fused, _kernels),
     "rows": Backend(_rows, _distances),
     "blocked": Backend(_in_32_bits(blocked), _near),
     "sdpa": Backend(sdpa, _no_distances),
