@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from espressivo.codecs import CODECS
 from espressivo.configs import LstmConfig, TransformerConfig
+from espressivo.presets.accompaniment import ACCOMPANISTS, espressivo_accompaniment
 from espressivo.presets.music_transformer import TRANSFORMERS
 from espressivo.presets.performance_rnn import ANY_NOTE, BY_PITCH, RECURRENT, performance_rnn
 from espressivo.presets.preset import Preset
@@ -92,8 +93,9 @@ def espressivo_transformer() -> Preset:
 
 
 PRESETS: dict[str, Callable[[], Preset]] = {
-    **with_twins(RECURRENT | TRANSFORMERS),
+    **with_twins(RECURRENT | TRANSFORMERS | ACCOMPANISTS),
     "espressivo-lstm": espressivo_lstm,
     "espressivo-transformer": espressivo_transformer,
+    "espressivo-accompaniment": espressivo_accompaniment,
     **with_twins({"espressivo-25m": espressivo_25m, "espressivo-85m": espressivo_85m}),
 }

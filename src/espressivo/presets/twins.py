@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from espressivo.configs import ModelConfig, TransformerConfig
+from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
 from espressivo.presets.preset import Preset
 
 
@@ -37,6 +37,17 @@ def tiny(preset: Preset) -> Preset:
             reach=128,
             context=256,
             patterns=tuple(re.sub(r"\d+", _an_eighth, one) for one in preset.model.patterns),
+        )
+    if isinstance(preset.model, MelodyTransformerConfig):
+        model = replace(
+            preset.model,
+            layers=2,
+            width=64,
+            attention=64,
+            feed_forward=256,
+            heads=4,
+            reach=128,
+            context=256,
         )
     training = replace(
         preset.training,
