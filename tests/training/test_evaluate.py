@@ -61,6 +61,19 @@ def test_a_folder_of_midi_is_judged_and_broken_files_are_named(run, corpus, tmp_
     assert [name for name, _ in verdict.skipped] == ["broken.mid"]
 
 
+def test_a_model_with_controls_is_told_what_is_measured_or_nothing(corpus, tmp_path):
+    told = replace(LSTM, controls=("notes-per-second",), optional=True)
+    path = tmp_path / "run"
+    run = train.Trainer(path, corpus, CODEC, told, replace(SMALL, steps=60, learning_rate=0.05))
+    list(run.steps())
+    asked = {"corpus": corpus.path, "split": "test"}
+    measured, unset = (judging.evaluate(path, **asked, unset=unset) for unset in (False, True))
+    assert (measured.told, unset.told) == (("notes-per-second",), ())
+    assert measured.as_json()["told"] == ["notes-per-second"]
+    assert abs(measured.total.nats - unset.total.nats) > 1e-3
+    assert measured.total.tokens == unset.total.tokens
+
+
 def test_limit_takes_pieces_evenly(run, corpus):
     verdict = judging.evaluate(run, corpus=corpus.path, split="train", limit=2)
     assert [piece.name for piece in verdict.pieces] == ["piece-0", "piece-2"]

@@ -127,6 +127,7 @@ def evaluate(options: Options) -> None:
         length=options.length,
         limit=options.limit,
         device=options.device,
+        unset=options.unset,
     )
     line, pieces = printing.Line(), []
     for piece in judge.pieces():
@@ -211,6 +212,7 @@ def _short(verdict: Evaluation) -> dict[str, Any]:
         "checkpoint": verdict.checkpoint,
         "performances": f"{verdict.performances}: {len(verdict.pieces)} pieces",
         "window_tokens": verdict.length,
+        "told": list(verdict.told),
         "tokens": total.tokens,
         "nats_per_token": round(total.per_token, 4),
         "nats_per_note": round(total.per_note, 4),

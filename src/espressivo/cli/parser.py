@@ -309,6 +309,9 @@ def _evaluate(verbs: Verbs) -> None:
     )
     verb.add_argument("--length", type=int, metavar="TOKENS", help="of a window (default: 2048)")
     verb.add_argument("--limit", type=int, metavar="N", help="so many pieces, evenly spread")
+    verb.add_argument(
+        "--unset", action="store_true", help="tell a model with controls nothing (default: all)"
+    )
     _device(verb)
     _json(verb)
 

@@ -44,7 +44,8 @@ class Judged(NamedTuple):
 class Evaluation:
     """What a checkpoint scored: in total, piece by piece, and on what.
 
-    `length` is the tokens of a window, `skipped` the files that could not be read and why.
+    `length` is the tokens of a window, `skipped` the files that could not be read and why,
+    `told` the controls the model was told of, as measured.
     """
 
     checkpoint: str
@@ -53,6 +54,7 @@ class Evaluation:
     length: int
     pieces: tuple[Judged, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def total(self) -> Likelihood:
@@ -82,6 +84,7 @@ class Evaluation:
             "digest": self.digest,
             "performances": self.performances,
             "window_tokens": self.length,
+            "told": list(self.told),
             **self.total.as_json(),
             "interval_per_token": self.interval(),
             "pieces": [{"name": p.name, **p.likelihood.as_json()} for p in self.pieces],
@@ -94,6 +97,8 @@ class Judge:
 
     It judges a split of a corpus or a folder of MIDI files; `limit` takes so many pieces, evenly
     spread. `length` is the tokens of a window: 2048, or the model's context where that is shorter.
+    A model with controls is told what is measured from the piece, which says something of what is
+    to come: only with `unset`, told nothing, is it comparable with models that have none.
     """
 
     def __init__(
@@ -106,6 +111,7 @@ class Judge:
         length: int | None = None,
         limit: int | None = None,
         device: str = "cpu",
+        unset: bool = False,
     ) -> None:
         """Load the checkpoint - a release, or a run, whose best is taken - and find the pieces."""
         self.path = checkpoint.find(path)
@@ -118,6 +124,8 @@ class Judge:
             raise ConfigError(f"limit={limit} must be at least 1 piece")
         if (corpus is None) == (midi is None):
             raise ConfigError("say what to judge: either corpus or midi, not both")
+        known: tuple[str, ...] = getattr(self.checkpoint.config, "controls", ())
+        self.told = () if unset else known
         self.skipped: list[tuple[str, str]] = []
         self._expected: dict[int, int] = {}  # windows of every piece that has been cut
         self._read: Callable[[int], Performance]
@@ -153,7 +161,7 @@ class Judge:
                 self.skipped.append((name, str(error)))
                 continue
             config = self.checkpoint.config
-            windows = list(windows_of([performance], codec, self.length, config))
+            windows = list(windows_of([performance], codec, self.length, config, self.told))
             self._expected[place] = len(windows)
             if not windows:
                 self.skipped.append((name, "it holds no notes"))
@@ -164,9 +172,14 @@ class Judge:
         judged = tuple(pieces)
         if not judged:
             raise CorpusError(f"{self.source}: nothing to evaluate, no piece holds a note")
-        skipped = tuple(self.skipped)
         return Evaluation(
-            str(self.path), self.checkpoint.digest, self.source, self.length, judged, skipped
+            str(self.path),
+            self.checkpoint.digest,
+            self.source,
+            self.length,
+            judged,
+            tuple(self.skipped),
+            self.told,
         )
 
 
@@ -179,10 +192,18 @@ def evaluate(
     length: int | None = None,
     limit: int | None = None,
     device: str = "cpu",
+    unset: bool = False,
 ) -> Evaluation:
     """Judge a checkpoint, or the best one of a run, on a split or on a folder of MIDI files."""
     judge = Judge(
-        path, corpus=corpus, split=split, midi=midi, length=length, limit=limit, device=device
+        path,
+        corpus=corpus,
+        split=split,
+        midi=midi,
+        length=length,
+        limit=limit,
+        device=device,
+        unset=unset,
     )
     return judge.verdict(judge.pieces())
 

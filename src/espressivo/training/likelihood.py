@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from espressivo.codecs import Codec
 from espressivo.configs import ModelConfig
-from espressivo.controls import Conditioning
 from espressivo.corpora import Batch, Corpus, Window
 from espressivo.errors import CorpusError
 from espressivo.models import Model
@@ -120,7 +119,6 @@ def spread_windows(
     The notes of all pieces are laid end to end, points are taken at equal distances, and the
     window each falls into is chosen: the same ones every time, long pieces more often.
     """
-    conditioning = Conditioning() if model is None else Conditioning.of(model)
     pieces = corpus.split(split)
     ends = np.cumsum([corpus.pieces[i].notes for i in pieces])
     points = (np.arange(count) + 0.5) * float(ends[-1]) / count
@@ -130,7 +128,7 @@ def spread_windows(
         piece = pieces[place]
         notes = max(corpus.pieces[piece].notes, 1)
         performance = corpus.performance(piece)
-        whole = list(windows_of([performance], codec, length, model, conditioning))
+        whole = list(windows_of([performance], codec, length, model))
         within = (points[places == place] - (ends[place] - notes)) / notes
         numbers = np.unique((within * len(whole)).astype(int))
         chosen += [whole[i]._replace(piece=piece) for i in numbers if i < len(whole)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from espressivo.codecs import Codec
 from espressivo.configs import MelodyTransformerConfig, ModelConfig
@@ -39,9 +39,13 @@ def windows_of(
     codec: Codec,
     length: int,
     model: ModelConfig | None = None,
-    conditioning: Conditioning = Conditioning(),
+    told: Collection[str] | None = None,
 ) -> Iterator[Window]:
-    """Cut performances into what a model is judged on."""
+    """Cut performances into what a model is judged on.
+
+    Of its controls it is told those `told`, as they are measured, or all of them.
+    """
     if isinstance(model, MelodyTransformerConfig):
         return evaluation_segments(performances, codec, length, model.clock)
-    return evaluation_windows(performances, codec, length, conditioning)
+    conditioning = Conditioning() if model is None else Conditioning.of(model)
+    return evaluation_windows(performances, codec, length, conditioning, told)
