@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from espressivo import checkpoint
+from espressivo.configs import MelodyTransformerConfig
 from espressivo.errors import CheckpointError
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -35,6 +36,15 @@ def told(control: str) -> list[str]:
     """Name the bundled checkpoints that can be told a control."""
     configs = ((name, checkpoint.load(BUNDLED / name).config) for name in names())
     return [name for name, config in configs if control in getattr(config, "controls", ())]
+
+
+def accompanist() -> str:
+    """Name the bundled checkpoint that plays around a melody when none is named."""
+    configs = ((name, checkpoint.load(BUNDLED / name).config) for name in names())
+    able = [name for name, config in configs if isinstance(config, MelodyTransformerConfig)]
+    if not able:
+        raise CheckpointError("no checkpoint bundled here accompanies; name one with --model")
+    return able[0]
 
 
 def path(model: str | Path | None = None) -> Path:

@@ -9,8 +9,8 @@ import pytest
 from espressivo.cli.parser import duration, parser
 
 VERBS = [
-    "generate", "continue", "replay", "render", "plot", "prepare", "train", "evaluate", "inspect",
-    "presets", "models", "doctor",
+    "generate", "continue", "accompany", "replay", "render", "plot", "prepare", "train",
+    "evaluate", "inspect", "presets", "models", "doctor",
 ]  # fmt: skip
 
 HEAVY = ("numpy", "torch", "symusic", "soundfile", "PIL", "safetensors")

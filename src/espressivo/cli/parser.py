@@ -101,8 +101,9 @@ def _json(verb: Parser) -> None:
     verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def _midi_input(verb: Parser, name: str = "file") -> None:
-    verb.add_argument(name, type=Path, metavar="FILE.mid", help="a MIDI file; - for standard input")
+def _midi_input(verb: Parser, name: str = "file", besides: str = "") -> None:
+    what = f"a MIDI file; - for standard input{besides}"
+    verb.add_argument(name, type=Path, metavar="FILE.mid", help=what)
     verb.add_argument(
         "--salvage", action="store_true", help="take what is left of a damaged file, and say so"
     )
@@ -117,8 +118,8 @@ def _recording(verb: Parser) -> None:
     _json(verb)
 
 
-def _playing(verb: Parser) -> None:
-    """Add what generate and continue share."""
+def _taking(verb: Parser) -> None:
+    """Add what all that play share."""
     verb.add_argument(
         "settings",
         nargs="*",
@@ -126,6 +127,19 @@ def _playing(verb: Parser) -> None:
         help="such as sampling.temperature=0.9 or sampling.top_p=0.95",
     )
     verb.add_argument("--model", metavar="NAME", help="a bundled checkpoint, a folder, or a run")
+    verb.add_argument("--seed", type=int, metavar="N", help="the same seed plays the same")
+    verb.add_argument(
+        "--takes", type=int, default=1, metavar="N", help="play N at once, as out-1.mid, out-2.mid"
+    )
+    verb.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE.mid", help="- for standard output"
+    )
+    _recording(verb)
+
+
+def _playing(verb: Parser) -> None:
+    """Add what generate and continue share."""
+    _taking(verb)
     verb.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
     verb.add_argument(
         "--notes-per-second", metavar="LIST", help="how dense, for models told so: 4, or 2,8,2"
@@ -135,19 +149,11 @@ def _playing(verb: Parser) -> None:
         metavar="LIST",
         help='which pitch classes: "C major", or 12 weights from C; more than one with ; between',
     )
-    verb.add_argument("--seed", type=int, metavar="N", help="the same seed plays the same")
-    verb.add_argument(
-        "--takes", type=int, default=1, metavar="N", help="play N at once, as out-1.mid, out-2.mid"
-    )
     verb.add_argument("--beam", type=int, metavar="N", help="keep the N likeliest candidates")
     verb.add_argument("--branch", type=int, metavar="N", help="let each go on in N ways, by chance")
     verb.add_argument(
         "--steps-per-iteration", type=int, metavar="N", help="compare them every N tokens"
     )
-    verb.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE.mid", help="- for standard output"
-    )
-    _recording(verb)
 
 
 def _generate(verbs: Verbs) -> None:
@@ -174,6 +180,18 @@ def _continue(verbs: Verbs) -> None:
         "--primer-seconds", type=float, metavar="SECONDS", help="how much to hear (default: all)"
     )
     _playing(verb)
+
+
+def _accompany(verbs: Verbs) -> None:
+    verb = _verb(
+        verbs,
+        "accompany",
+        "play two hands around a melody, which is kept note for note",
+        "play:accompany",
+        "espressivo accompany twinkle -o new.mid",
+    )
+    _midi_input(verb, "melody", "; or a tune at hand: twinkle, row, mary")
+    _taking(verb)
 
 
 def _replay(verbs: Verbs) -> None:
@@ -376,6 +394,6 @@ def _doctor(verbs: Verbs) -> None:
 
 
 _VERBS = (
-    _generate, _continue, _replay, _render, _plot, _prepare, _train, _evaluate, _inspect,
-    _presets, _models, _doctor,
+    _generate, _continue, _accompany, _replay, _render, _plot, _prepare, _train, _evaluate,
+    _inspect, _presets, _models, _doctor,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Verbs that make music: generate, continue, replay."""
+"""Verbs that make music: generate, continue, accompany, replay."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from espressivo.errors import EspressivoError
 
 if TYPE_CHECKING:
     from espressivo.generation import Performer, Playing, Prompt
+    from espressivo.performance import Performance
     from espressivo.recording import Files, Recording
 
 INTERRUPTED = 130
@@ -40,6 +41,31 @@ def go_on(options: Options) -> int:
     return _play(options, performer, prompt)
 
 
+def accompany(options: Options) -> int:
+    """Play around a melody."""
+    from espressivo import bundle
+    from espressivo.generation import accompaniment
+    from espressivo.recording import load
+
+    _check(options)
+    melody = _melody(options)
+    performer = load(options.model or bundle.accompanist())
+    return _play(options, performer, accompaniment(performer.codec, melody))
+
+
+def _melody(options: Options) -> Performance:
+    """Read a melody, and say so if it is drawn out of more."""
+    from espressivo.generation import MELODIES, line_of
+
+    if str(options.melody) in MELODIES:
+        return MELODIES[str(options.melody)]()
+    given = paths.performance(options.melody, options.salvage)
+    line = line_of(given)
+    if len(line) < len(given):
+        printing.note(f"{options.melody}: a melody of {len(line)} out of {len(given)} notes")
+    return given
+
+
 def replay(options: Options) -> int:
     """Play a file's take again and compare."""
     from espressivo.recording import record
@@ -64,7 +90,7 @@ def _play(options: Options, performer: Performer, prompt: Prompt) -> int:
     sampling = override(Settings(), [*_beam(options), *options.settings]).sampling
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     playing = performer.perform(prompt, sampling, seed, options.takes)
-    broken_off = _listen(playing, prompt.mark + options.seconds)
+    broken_off = _listen(playing, prompt.mark + prompt.seconds)
     if broken_off and not any(keyboard.tokens for keyboard in playing.keyboards):
         raise KeyboardInterrupt
     recordings = record(interrupted(playing), _files(options))
@@ -93,7 +119,7 @@ def _controls(options: Options) -> dict[str, Any]:
     """Read the controls that were typed."""
     from espressivo.controls import CONTROLS, parse
 
-    typed = {name: getattr(options, name.replace("-", "_")) for name in CONTROLS}
+    typed = {name: getattr(options, name.replace("-", "_"), None) for name in CONTROLS}
     return {name: parse(name, text) for name, text in typed.items() if text is not None}
 
 
