@@ -80,7 +80,7 @@ class MelodyTransformerEngine(TransformerEngine):
         self._encoder = {
             name: weight.astype(np.float32)
             for name, weight in weights.items()
-            if name.startswith("encoder.") or name.endswith("melody.memory.weight")
+            if name.startswith("encoder.") or ".melody.memory." in name
         }
         half = config.attention // config.heads // 2
         self._rates = (10_000.0 ** (-np.arange(half) / half)).astype(np.float32)
@@ -166,7 +166,8 @@ class MelodyTransformerEngine(TransformerEngine):
         read, heads = self._encoded(np.maximum(source, 0), silence), self.config.heads
         keys, values = [], []
         for layer in range(self.config.layers):
-            memory = read @ self._encoder[f"layers.{layer}.melody.memory.weight"].T
+            part = _part(self._encoder, f"layers.{layer}.melody.memory.")
+            memory = read @ part["weight"].T + part.get("bias", np.float32(0))
             key, value = (_by_head(part, heads) for part in np.split(memory, 2, -1))
             if self.clock:
                 turn(key, self._turns(np.arange(source.shape[1], dtype=np.float32)))

@@ -6,6 +6,7 @@ layer, to what the encoder has made of the melody; only its attention to itself 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,9 @@ from espressivo.models.model import Model, State, refuse_controls
 
 MELODY_TOKENS = 92
 """The size of the encoder's vocabulary: 88 keys, hold, off, padding and end."""
+
+ATTENTION = 2.0
+"""How sharply a model with a clock begins to hear the steps of a melody around the present one."""
 
 
 @dataclass
@@ -71,14 +75,18 @@ class MelodyState:
         return MelodyState(keys, values, melody, self.length)
 
 
+def rates(count: int) -> Float[Tensor, " d"]:
+    """Give the radians by which pairs of numbers turn in a unit of time."""
+    return 10_000.0 ** (-torch.arange(count) / count)
+
+
 def turned(x: Float[Tensor, "b h t d"], now: Float[Tensor, "b t"]) -> Float[Tensor, "b h t d"]:
     """Turn vectors by the time, so that their products depend on differences of time alone.
 
     The first half of a vector and the second are pairs (Su et al. 2021); the first turns by one
     radian in a unit of time, the last by almost 1/10000.
     """
-    half = x.shape[-1] // 2
-    rate = 10_000.0 ** (-torch.arange(half, device=x.device) / half)
+    rate = rates(x.shape[-1] // 2).to(x.device)
     angle = (now[:, None, :, None] * rate).to(x.dtype)  # b 1 t half
     one, other = x.chunk(2, -1)
     cosine, sine = angle.cos(), angle.sin()
@@ -89,12 +97,26 @@ class MelodyHeads(nn.Module):
     """Heads of the decoder that hear the melody."""
 
     def __init__(self, config: MelodyTransformerConfig) -> None:
-        """Project without biases, as tensor2tensor does."""
+        """Project without biases, as tensor2tensor does; only a clock needs them."""
         super().__init__()
         self.heads, self.clock = config.heads, config.clock
-        self.queries = nn.Linear(config.width, config.attention, bias=False)
-        self.memory = nn.Linear(config.width, 2 * config.attention, bias=False)
+        self.queries = nn.Linear(config.width, config.attention, bias=config.clock)
+        self.memory = nn.Linear(config.width, 2 * config.attention, bias=config.clock)
         self.output = nn.Linear(config.attention, config.width, bias=False)
+
+    @torch.no_grad()
+    def listen_now(self, steps: int) -> None:
+        """Begin by hearing nothing, but attentively: the steps around the present one.
+
+        What turns at least once in so many steps begins at one angle in queries and keys.
+        """
+        nn.init.zeros_(self.output.weight)
+        if self.clock:
+            one = rates(self.queries.out_features // self.heads // 2)
+            angle = torch.where(one * steps >= math.tau, ATTENTION, 0.0)
+            bias = torch.cat([angle, torch.zeros_like(angle)]).repeat(self.heads)
+            self.queries.bias.copy_(bias)
+            self.memory.bias[: len(bias)] = bias
 
     def remember(self, read: Float[Tensor, "b s w"]) -> tuple[Tensor, Tensor]:
         """Give keys and values, [b, h, s, d], of what the encoder has read."""
@@ -231,7 +253,7 @@ class MelodyTransformer(Model):
             nn.init.normal_(embedding.weight, std=config.width**-0.5)
         nn.init.normal_(self.output.weight, std=0.02)
         for layer in layers:
-            nn.init.zeros_(layer.melody.output.weight)
+            layer.melody.listen_now(config.melody_steps)
 
     def start(self, batch: int, source: Int[Tensor, "b s"] | None = None) -> MelodyState:
         """Read the melody; every row of the source must hold a token."""
