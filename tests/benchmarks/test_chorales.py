@@ -76,6 +76,13 @@ def test_the_best_on_validation_is_what_is_judged(bench, data, tmp_path):
     assert found["epochs"] == pytest.approx(6 * 2 * 16 / (4 * 8 * 4))
 
 
+def test_the_rule_that_copies_by_hand(bench):
+    held = np.array([[72, 60, 55, 48]] * 3)
+    grids = {"train": [held, held[:1]], "validation": [held]}
+    share = (4 + 1) / (4 + 47)  # one is added to the count of every token
+    assert bench.copying(grids) == pytest.approx(-np.log(share) / 3)  # then it is sure
+
+
 def test_rows_are_written_beside_the_published_ones(bench, data, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "BUDGETS", {"small": tiny, "paper": tiny})
     monkeypatch.setattr(bench, "RESULTS", tmp_path / "results.json")
@@ -88,7 +95,7 @@ def test_rows_are_written_beside_the_published_ones(bench, data, tmp_path, monke
     )  # fmt: skip
     bench.main()
     results = json.loads((tmp_path / "results.json").read_text())
-    assert list(results) == ["small"]
+    assert list(results) == ["small", "copying"]
     assert list(results["small"]) == ["baseline", "labels"]
     page = (tmp_path / "page.md").read_text()
     assert page.startswith("above\n")
@@ -99,4 +106,5 @@ def test_rows_are_written_beside_the_published_ones(bench, data, tmp_path, monke
     assert "| 0.417 |" in line
     assert ours in line
     assert page.count("pending") == 4 + 6
+    assert f"by frequency: {results['copying']:.3f}" in page
     assert {note["track"] for note in read_midi(tmp_path / "new.mid").notes} <= {0, 1, 2, 3}
