@@ -9,6 +9,8 @@ The melody is played as the model would play it itself, token by token, so that 
   counts as wanting the melody.
 - The player neither releases a key that the melody holds nor strikes the key of a note of the
   melody in the last tenth of a second before it.
+- A melody that lies above middle C, most of it, stays on top: while it holds a key, none above it
+  is struck.
 - The last note of the melody may ring to the end.
 
 In the result the notes of the melody stand as they were given, in a track of their own.
@@ -31,6 +33,8 @@ from espressivo.performance import Event
 
 ALONE = 0.1
 """Seconds before a note of the melody in which its key is the melody's alone."""
+
+MIDDLE_C = 60
 
 NEVER = 1 << 60
 
@@ -66,6 +70,7 @@ class Accompanist(Keyboard):
         self._coming = deque(schedule(prompt.codec, melody))
         self._ends: dict[int, int] = {}  # of every key the melody holds
         self._given: dict[int, Note] = {}  # likewise
+        self._on_top = sorted(pitches)[len(pitches) // 2] >= MIDDLE_C
         self._loud: int | None = None  # the latest velocity token
         self._alone = round(ALONE * prompt.codec.steps_per_second)
         self._gives_way: tuple[int, NDArray[np.bool_] | slice] | None = None
@@ -105,6 +110,8 @@ class Accompanist(Keyboard):
         """Keep what the melody holds, and everything else until what is due has been struck."""
         for pitch in self._led:
             mask[self._off + pitch] = False
+        if self._on_top and self._led:
+            mask[self._first_key + max(self._led) : self._on.stop] = False
         for note in self._coming:
             if note.step > self._now + self._alone:
                 break
@@ -113,6 +120,8 @@ class Accompanist(Keyboard):
         if self._coming and self._coming[0].step == self._now:
             self._await(self._coming[0], mask)
             return
+        if not mask[self._on].any():
+            mask[self._velocity] = False
         longest = self._shift + self._until_next() - 1
         if longest < self._shift_end and mask[longest]:
             self._gives_way = longest, slice(longest + 1, self._shift_end)
