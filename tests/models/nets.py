@@ -6,6 +6,7 @@ from espressivo import models
 from espressivo.configs import (
     AttentionLstmConfig,
     LstmConfig,
+    MelodyTransformerConfig,
     ModelConfig,
     NoteLstmConfig,
     TransformerConfig,
@@ -51,6 +52,9 @@ SMALL: dict[str, ModelConfig] = {
     ),
     "alibi": TransformerConfig(
         layers=1, width=16, attention=16, feed_forward=32, heads=2, context=64, position="alibi"
+    ),
+    "accompanist": MelodyTransformerConfig(
+        layers=1, width=16, attention=16, feed_forward=32, heads=2, context=64, reach=9, clock=True
     ),
 }  # fmt: skip
 

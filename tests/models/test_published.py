@@ -37,7 +37,7 @@ def test_the_published_transformer_has_12_million_parameters():
 def test_tensor_names_are_a_contract(golden):
     shapes = {
         kind: {name: list(x.shape) for name, x in models.build(SMALL[kind], 9).state_dict().items()}
-        for kind in ("lstm", "transformer")
+        for kind in ("lstm", "transformer", "accompanist")
     }
     golden("tensors", shapes)
 
