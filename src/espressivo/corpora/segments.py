@@ -20,7 +20,7 @@ from espressivo.codecs.melody import MelodySteps
 from espressivo.corpora.augmentation import Augmentation, Change
 from espressivo.corpora.batch import Controls, Sample
 from espressivo.corpora.corpus import Corpus
-from espressivo.corpora.windows import Window, _permutation
+from espressivo.corpora.windows import Window, permutation
 from espressivo.errors import ConfigError, CorpusError
 from espressivo.performance import Array, Performance, infer_melody
 
@@ -60,7 +60,7 @@ class TrainingSegments:
     def sample(self, index: int) -> Sample:
         """Give segment `index`; in an epoch every piece is visited as often as it is long."""
         epoch, place = divmod(index, len(self))
-        slot = int(_permutation(self.seed, epoch, len(self))[place])
+        slot = int(permutation(self.seed, epoch, len(self))[place])
         number = int(np.searchsorted(self._slots, slot, side="right"))
         within = slot - (int(self._slots[number - 1]) if number else 0)
         rng = np.random.default_rng([self.seed, index])

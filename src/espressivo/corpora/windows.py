@@ -68,7 +68,7 @@ class TrainingWindows:
     def _place(self, index: int) -> tuple[int, int, np.random.Generator]:
         """Give the piece a window comes from, its first note, and what draws the rest."""
         epoch, place = divmod(index, len(self))
-        slot = int(_permutation(self.seed, epoch, len(self))[place])
+        slot = int(permutation(self.seed, epoch, len(self))[place])
         rng = np.random.default_rng([self.seed, index])
         number = int(np.searchsorted(self._slots, slot, side="right"))
         within = slot - (int(self._slots[number - 1]) if number else 0)
@@ -197,5 +197,5 @@ def evaluation_windows(
 
 
 @lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
+def permutation(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch, size]).permutation(size)
