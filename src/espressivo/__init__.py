@@ -21,14 +21,8 @@ if TYPE_CHECKING:
     from espressivo.codecs import CODECS, Codec, Decoder, Vocabulary, decode
     from espressivo.corpora import Corpus, prepare
     from espressivo.errors import EspressivoError
-    from espressivo.generation import (
-        Performer,
-        Sampling,
-        Take,
-        accompaniment,
-        continuation,
-        unconditional,
-    )
+    from espressivo.generation import Performer, Sampling, Take, continuation, unconditional
+    from espressivo.generation.accompaniment import accompaniment
     from espressivo.midi import read_midi, write_midi
     from espressivo.performance import Event, Performance, Track
     from espressivo.presets import PRESETS, preset
@@ -50,7 +44,7 @@ _HOMES = {
     "Take": "generation",
     "Track": "performance",
     "Vocabulary": "codecs",
-    "accompaniment": "generation",
+    "accompaniment": "generation.accompaniment",
     "continuation": "generation",
     "decode": "codecs",
     "load": "recording",

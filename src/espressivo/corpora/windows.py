@@ -198,4 +198,5 @@ def evaluation_windows(
 
 @lru_cache(maxsize=4)
 def permutation(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
+    """Give the order in which an epoch visits so many places."""
     return np.random.default_rng([seed, epoch, size]).permutation(size)
