@@ -75,11 +75,11 @@ def _frames(notes: Array) -> _Frames:
     change = np.zeros((len(times), len(keys)), dtype=np.int64)
     np.add.at(change, (begin, column), 1)
     np.add.at(change, (end, column), -1)
-    sounds = np.cumsum(change, axis=0) > 0
+    sounds: NDArray[np.bool_] = np.cumsum(change, axis=0) > 0
     struck = np.full(sounds.shape, -1)
     shortest_first = np.argsort(notes["offset"], kind="stable")  # the longer of two twins stays
     struck[begin[shortest_first], column[shortest_first]] = shortest_first
-    silent = ~sounds.any(axis=1)
+    silent: NDArray[np.bool_] = np.logical_not(sounds.any(axis=1))
     highest = len(keys) - 1 - sounds[:, ::-1].argmax(axis=1)
     covered = (np.arange(len(keys)) < highest[:, None]) & ~silent[:, None]
     seconds = np.diff(times, append=times[-1])[:, None]
