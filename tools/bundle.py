@@ -1,4 +1,4 @@
-"""Ship a checkpoint in the package: `python tools/bundle.py RUN NAME CARD.md`.
+"""Ship a checkpoint in the package: `python tools/bundle.py RUN NAME CARD.md [LICENCE]`.
 
 The best of a run becomes `src/espressivo/bundled/NAME` in float16, with CARD.md as its README and
 licence card. A checkpoint of that name that was there before is replaced.
@@ -16,12 +16,12 @@ LARGEST = 25_000_000
 """Bytes a bundled checkpoint may have."""
 
 
-def main(run: str, name: str, card: str) -> None:
+def main(run: str, name: str, card: str, licence: str = "CC BY-NC-SA 4.0") -> None:
     """Release the best of a run into the package."""
     draft = bundle.BUNDLED / f".{name}"
     shutil.rmtree(draft, ignore_errors=True)
     text = Path(card).read_bytes()
-    checkpoint.release(run, draft, card={"licence": "CC BY-NC-SA 4.0"}, extra={"README.md": text})
+    checkpoint.release(run, draft, card={"licence": licence}, extra={"README.md": text})
     size = sum(file.stat().st_size for file in draft.iterdir())
     if size > LARGEST:
         shutil.rmtree(draft)

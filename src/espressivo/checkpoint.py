@@ -60,8 +60,9 @@ def save(
 ) -> None:
     """Write a checkpoint to a folder that must not exist yet, all of it or nothing.
 
-    `extra` holds further files by name, or where they lie and are moved from. Everything is written to a temporary folder beside
-    `path`, flushed to disk and renamed, so that a killed process leaves no half checkpoint.
+    `extra` holds further files by name, or where they lie and are moved from. Everything is
+    written to a temporary folder beside `path`, flushed to disk and renamed, so that a killed
+    process leaves no half checkpoint.
     """
     path = Path(path)
     if path.exists():
