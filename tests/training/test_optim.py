@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from espressivo.presets.papers import noam_peak
+from espressivo.presets.music_transformer import noam_peak
 from espressivo.training import TrainingConfig
 from tests.training.made import CODEC, LSTM, TRANSFORMER
 
