@@ -68,7 +68,8 @@ def kernels(step: float, corner: float) -> tuple[Kernel, Kernel]:
 def ratio(step: float) -> tuple[int, int]:
     """Find the least p outputs and q >= 112 inputs with q / p within 0.2 cent of `step`."""
     first = int(np.ceil(_LEAST_INPUTS / step))
-    outputs = np.arange(first, first + 2048)
+    enough = int(np.ceil(0.5 / (TOLERANCE * step)))  # here rounding alone is within tolerance
+    outputs = np.arange(first, max(first, enough) + 1)
     inputs = np.rint(outputs * step)
     best = int(np.argmax(np.abs(inputs / outputs / step - 1) <= TOLERANCE))
     return int(outputs[best]), int(inputs[best])
