@@ -1,6 +1,6 @@
 """How our models stand beside the published ones, trained alike and judged alike.
 
-    python benchmarks/table.py CORPUS --out RUNS [--budget small|full] [--plan papers|recipe]
+    python benchmarks/table.py CORPUS --out RUNS [--budget small|medium|full] [--plan papers|recipe]
 
 trains every row of a plan (or goes on where it was stopped), one seed after the other, judges the
 best checkpoint of each run on validation and test by the protocol of fixed windows, and writes

@@ -13,6 +13,9 @@ CONFIGS = {
     "relative": MelodyTransformerConfig(**SIZES, reach=9, context=80),
     "plain": MelodyTransformerConfig(**SIZES, position="none", context=80),
     "with a clock": MelodyTransformerConfig(**SIZES, reach=9, sinusoids="none", clock=True),
+    "waves": MelodyTransformerConfig(
+        **SIZES, position="fourier", frequencies=3, sinusoids="none", qk_norm=True, clock=True
+    ),
 }
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 

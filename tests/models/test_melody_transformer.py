@@ -14,6 +14,9 @@ CONFIGS = {
     "relative": MelodyTransformerConfig(**SIZES, reach=6),
     "plain": MelodyTransformerConfig(**SIZES, position="none"),
     "with a clock": MelodyTransformerConfig(**SIZES, reach=6, sinusoids="none", clock=True),
+    "waves": MelodyTransformerConfig(
+        **SIZES, position="fourier", frequencies=3, sinusoids="none", qk_norm=True, clock=True
+    ),
 }
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 

@@ -14,8 +14,8 @@ class MelodyTransformerConfig:
     """An encoder that reads a melody, a decoder that plays it with all around it.
 
     Huang et al. 2018, section 4.2.2. Encoder and decoder have `layers` each, of the same sizes.
-    The encoder is plain, with sinusoids; `position`, `reach` and `sinusoids` are those of the
-    decoder's attention to itself, which alone may be relative. `context` is the number of tokens
+    The encoder is plain, with sinusoids; `position`, `reach`, `frequencies`, `sinusoids` and
+    `qk_norm` are those of the decoder's attention to itself, which alone may be relative. `context` is the number of tokens
     the decoder was trained to see at once, `melody_steps` that of a melody's.
 
     With `clock` the decoder is told, beside every token, how many steps of the melody have
@@ -31,9 +31,11 @@ class MelodyTransformerConfig:
     context: int = 2048
     melody_steps: int = 300
     dropout: float = 0.1
-    position: Literal["none", "relative"] = "relative"
+    position: Literal["none", "relative", "fourier"] = "relative"
     reach: int = 1024
+    frequencies: int = 32
     sinusoids: Literal["none", "added"] = "added"
+    qk_norm: bool = False
     clock: bool = False
 
     def __post_init__(self) -> None:
@@ -54,5 +56,7 @@ class MelodyTransformerConfig:
             dropout=self.dropout,
             position=self.position,
             reach=self.reach,
+            frequencies=self.frequencies,
             sinusoids=self.sinusoids,
+            qk_norm=self.qk_norm,
         )

@@ -27,10 +27,9 @@ def espressivo_25m() -> Preset:
             feed_forward=2048,
             heads=8,
             context=2048,
-            position="relative",  # Huang et al. 2018
-            reach=1024,  # half of the context, as Huang et al. 2018 have it
+            position="fourier",  # distances as sums of waves: as relative, and learnt far sooner
+            reach=1024,  # the longest wave takes four times as many tokens
             sinusoids="none",  # order is told by the distances alone
-            activation="relu2",  # So et al. 2021, Primer
             qk_norm=True,  # Henry et al. 2020
             dropout=0.1,
         ),
