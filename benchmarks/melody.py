@@ -30,6 +30,7 @@ MODEL = MelodyTransformerConfig(
 ROWS = {
     "plain": replace(MODEL, position="none"),
     "relative": MODEL,
+    "waves": replace(MODEL, position="fourier"),
     "plain-clock": replace(MODEL, position="none", clock=True),
     "relative-clock": replace(MODEL, clock=True),
 }
@@ -42,6 +43,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="where the runs are kept")
     parser.add_argument("--rows", default="plain,relative", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--pieces", type=int, default=20, help="of the validation split")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
@@ -58,6 +60,7 @@ def trained(name: str, options: argparse.Namespace) -> dict[str, Any]:
         optimizer="muon",
         learning_rate=2e-3,
         matrix_learning_rate=0.02,
+        precision=options.precision,
         evaluate_every=100,
         save_every=50,
         evaluation_windows=24,

@@ -78,10 +78,10 @@ SMALL = Budget(
 MEDIUM = replace(
     SMALL,
     name="medium",
-    tokens=3_000_000,
+    tokens=2_000_000,
     training=(*SMALL.training, "training.batch=4", "training.precision=bfloat16"),
 )
-"""The same models with six times the tokens, for a processor that multiplies in bfloat16."""
+"""The same models with four times the tokens, for a processor that multiplies in bfloat16."""
 
 FULL = Budget(
     name="full",

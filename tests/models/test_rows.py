@@ -48,6 +48,19 @@ def test_tables_short_and_long_shared_and_not(beyond, tables, reach):
                 torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
 
 
+def test_without_a_table_order_adds_nothing():
+    for i, j in LENGTHS:
+        q, k, v, above = drawn((2, 3, i, 4), (2, 3, j, 4), (2, 3, j, 6), (2, 3, i, 6))
+        nothing = torch.zeros(1, 1, 4, dtype=torch.float64)
+        expected = defined(q, k, v, nothing, None, "zero")
+        ours = rows(q, k, v, None, 7)
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
+        for mine, theirs in zip(
+            *(torch.autograd.grad(x, [q, k, v], above) for x in (ours, expected)), strict=True
+        ):
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("beyond", ["zero", "clamp"])
 def test_distances_may_be_asked_otherwise_than_keys(beyond):
     q, k, v, table, p = drawn((2, 3, 9, 4), (2, 3, 20, 4), (2, 3, 20, 4), (3, 7, 4), (2, 3, 9, 4))

@@ -15,8 +15,9 @@ class MelodyTransformerConfig:
 
     Huang et al. 2018, section 4.2.2. Encoder and decoder have `layers` each, of the same sizes.
     The encoder is plain, with sinusoids; `position`, `reach`, `frequencies`, `sinusoids` and
-    `qk_norm` are those of the decoder's attention to itself, which alone may be relative. `context` is the number of tokens
-    the decoder was trained to see at once, `melody_steps` that of a melody's.
+    `qk_norm` are those of the decoder's attention to itself, which alone may be relative.
+    `context` is the number of tokens the decoder was trained to see at once, `melody_steps` that
+    of a melody's.
 
     With `clock` the decoder is told, beside every token, how many steps of the melody have
     passed, and turns its queries to the melody accordingly (rotary positions, Su et al. 2021):

@@ -14,7 +14,7 @@ from espressivo.configs.patterns import Blocks, Causal, Pattern, Window
 from espressivo.models.attention.blocked import blocked
 from espressivo.models.attention.dense import skewed
 from espressivo.models.attention.fused import fused, unavailable, unfit
-from espressivo.models.attention.position import Position, Relative
+from espressivo.models.attention.position import Position, Relative, Waves
 from espressivo.models.attention.reference import reference
 from espressivo.models.attention.rows import rows
 from espressivo.models.attention.sdpa import sdpa
@@ -96,9 +96,13 @@ def _kernels(case: Case) -> str | None:
 
 def _distances(case: Case) -> str | None:
     """Say why rows of queries cannot be it."""
-    if isinstance(case.pattern, Causal):
-        return _learned_distances(case)
-    return f"{case.pattern} is not plainly causal"
+    if not isinstance(case.pattern, Causal):
+        return f"{case.pattern} is not plainly causal"
+    if isinstance(case.position, Waves):
+        # torch's kernels fill the values up to the width of keys with waves, at a price
+        at_home = case.q.device.type == "cpu" and case.q.dtype.itemsize >= 4
+        return None if at_home else "waves go this way on a processor only, in 32 bits or more"
+    return _learned_distances(case)
 
 
 def _near(case: Case) -> str | None:
@@ -159,7 +163,10 @@ def _fused(
 def _rows(
     q: Tensor, k: Tensor, v: Tensor, pattern: Pattern, position: Position, first_key: int
 ) -> Tensor:
-    """Hand over the table of distances, and what the queries ask of it."""
+    """Hand over the table of distances and what the queries ask of it, or queries with waves."""
+    if isinstance(position, Waves):
+        wide_q, wide_k = position.widened(q, k)
+        return rows(wide_q * (wide_q.shape[-1] / q.shape[-1]) ** 0.5, wide_k, v, None)
     assert isinstance(position, Relative)
     q, p = _asked(q, position)
     return rows(q, k, v, position.table, p=p, beyond=position.beyond)

@@ -34,7 +34,7 @@ def rows(
     q: Float[Tensor, "b h i d"],
     k: Float[Tensor, "b h j d"],
     v: Float[Tensor, "b h j e"],
-    table: Float[Tensor, "#h r d"],
+    table: Float[Tensor, "#h r d"] | None,
     block: int = BLOCK,
     *,
     p: Float[Tensor, "b h i d"] | None = None,
@@ -44,10 +44,10 @@ def rows(
 
     `p` is what the queries ask of distances, if not `q` (Dai et al. 2019). Further away than the
     table, which runs from the furthest distance to zero, the relative logit is zero, or with
-    "clamp" that of the furthest row.
+    "clamp" that of the furthest row. Without a `table` order adds nothing.
     """
     wide = torch.promote_types(q.dtype, torch.float32)  # 16 bits are too few for a softmax
-    table = table.expand(q.shape[1], -1, -1)
+    table = None if table is None else table.expand(q.shape[1], -1, -1)
     with torch.autocast(q.device.type, enabled=False):
         inputs = [None if x is None else x.to(wide) for x in (q, p, k, v, table)]
         out: Tensor = _Rows.apply(*inputs, block, beyond)  # type: ignore[no-untyped-call]  # torch
@@ -59,7 +59,7 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, p: Tensor | None, k: Tensor, v: Tensor, table: Tensor,
+        ctx: Any, q: Tensor, p: Tensor | None, k: Tensor, v: Tensor, table: Tensor | None,
         block: int, beyond: str,
     ) -> Tensor:  # fmt: skip
         b, h, i, d = q.shape
@@ -67,7 +67,8 @@ class _Rows(torch.autograd.Function):
         norm = q.new_empty(b, h, i, 1)
         desk = _Desk(q, k, block, beyond)
         for some in desk.heads():
-            keys, values, vectors = k[some].contiguous(), v[some].contiguous(), table[some[1]]
+            keys, values = k[some].contiguous(), v[some].contiguous()
+            vectors = None if table is None else table[some[1]]
             asked = q[some] * (d**-0.5 * LOG2_E)
             distant = asked if p is None else p[some] * (d**-0.5 * LOG2_E)
             for at, past in desk.blocks:
@@ -85,12 +86,14 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, p, k, v, table, out, norm = ctx.saved_tensors
         scale = q.shape[3] ** -0.5
-        dq, dk, dv, dtable = (torch.zeros_like(x) for x in (q, k, v, table))
+        dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
+        dtable = None if table is None else torch.zeros_like(table)
         dp = dq if p is None else torch.zeros_like(q)
         desk = _Desk(q, k, *ctx.choices)
         other = _Desk(q, k, *ctx.choices)
         for some in desk.heads():
-            keys, values, vectors = k[some].contiguous(), v[some].contiguous(), table[some[1]]
+            keys, values = k[some].contiguous(), v[some].contiguous()
+            vectors = None if table is None else table[some[1]]
             asked = q[some] * (scale * LOG2_E)
             distant = asked if p is None else p[some] * (scale * LOG2_E)
             above = grads[0][some].contiguous()
@@ -104,12 +107,15 @@ class _Rows(torch.autograd.Function):
                 by_key.sub_(delta[:, at]).mul_(weights)
                 dq[some][:, at].baddbmm_(by_key, keys[:, past])
                 dk[some][:, past].baddbmm_(by_key.mT, asked[:, at])
+                if vectors is None or dtable is None:
+                    continue
                 near = vectors[:, -by_key.shape[2] :]
                 by_distance = other.gathered(by_distance, near.shape[1])
                 dp[some][:, at].baddbmm_(by_distance, near)
                 dtable[some[1]][:, -near.shape[1] :].baddbmm_(by_distance.mT, distant[:, at])
         for gradient, factor in ((dq, scale), (dk, 1 / LOG2_E), (dtable, 1 / LOG2_E)):
-            gradient.mul_(factor)
+            if gradient is not None:
+                gradient.mul_(factor)
         return dq, None if p is None else dp.mul_(scale), dk, dv, dtable, None, None
 
 
@@ -140,14 +146,17 @@ class _Desk:
         by_key = flat[:, queries - 1 : -1].view(heads, queries, keys)
         return flat.view(heads, queries, keys + 1)[..., :-1], by_key
 
-    def logits(self, q: Tensor, p: Tensor, k: Tensor, vectors: Tensor) -> Tensor:
+    def logits(self, q: Tensor, p: Tensor, k: Tensor, vectors: Tensor | None) -> Tensor:
         """Give the masked logits of scaled queries that are the newest of the keys."""
-        near = vectors[:, -k.shape[1] :]
         by_distance, by_key = self.views(len(q), q.shape[1], k.shape[1])
-        far, close = _parted(by_distance, near.shape[1])
-        torch.bmm(p, near.mT, out=close)
-        far.copy_(close[..., :1]) if self.clamp else far.zero_()
-        by_key.baddbmm_(q, k.mT)
+        if vectors is None:
+            torch.bmm(q, k.mT, out=by_key)
+        else:
+            near = vectors[:, -k.shape[1] :]
+            far, close = _parted(by_distance, near.shape[1])
+            torch.bmm(p, near.mT, out=close)
+            far.copy_(close[..., :1]) if self.clamp else far.zero_()
+            by_key.baddbmm_(q, k.mT)
         future = self.future[: q.shape[1], : q.shape[1]]
         by_key[..., k.shape[1] - q.shape[1] :].masked_fill_(future, -torch.inf)
         return by_key
