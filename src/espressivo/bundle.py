@@ -13,7 +13,7 @@ from espressivo.configs import MelodyTransformerConfig
 from espressivo.errors import CheckpointError
 
 BUNDLED = Path(__file__).parent / "bundled"
-PREFERENCE = ("music-transformer", "performance-rnn")
+PREFERENCE = ("espressivo", "performance-rnn")
 """What plays when no model is named: the first of these that is bundled."""
 
 

@@ -7,48 +7,16 @@ trains on a laptop in minutes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from espressivo.codecs import CODECS
-from espressivo.configs import LstmConfig, TransformerConfig
+from espressivo.configs import TransformerConfig
 from espressivo.presets.accompaniment import ACCOMPANISTS, espressivo_accompaniment
 from espressivo.presets.music_transformer import TRANSFORMERS
-from espressivo.presets.performance_rnn import ANY_NOTE, BY_PITCH, RECURRENT, performance_rnn
+from espressivo.presets.performance_rnn import BY_PITCH, RECURRENT
 from espressivo.presets.preset import Preset
 from espressivo.presets.recipes import espressivo_25m, espressivo_85m
 from espressivo.presets.twins import with_twins
 from espressivo.training.config import TrainingConfig
-
-
-def espressivo_lstm() -> Preset:
-    """The bundled LSTM: what two processor cores can train.
-
-    This is its first phase. The second, with `--start` from the first, has windows of 512 tokens
-    and a learning rate that falls to zero; the card of the checkpoint has both commands.
-    """
-    like = performance_rnn()
-    return replace(
-        like,
-        name="espressivo-lstm",
-        source="this project: Performance RNN's vocabulary and layers, made for two cores",
-        model=LstmConfig(layers=3, width=320),
-        training=replace(
-            like.training,
-            steps=2500,
-            batch=8,
-            length=128,
-            learning_rate=3e-3,
-            warmup=50,
-            betas=(0.9, 0.99),
-            clip_norm=1.0,
-            ema=0.995,
-            evaluate_every=250,
-            save_every=250,
-            evaluation_windows=32,
-            evaluation_length=512,
-        ),
-        deviations=(ANY_NOTE, BY_PITCH, "no paper has these sizes or this training"),
-    )
 
 
 def espressivo_transformer() -> Preset:
@@ -101,7 +69,6 @@ def espressivo_transformer() -> Preset:
 
 PRESETS: dict[str, Callable[[], Preset]] = {
     **with_twins(RECURRENT | TRANSFORMERS | ACCOMPANISTS),
-    "espressivo-lstm": espressivo_lstm,
     "espressivo-transformer": espressivo_transformer,
     "espressivo-accompaniment": espressivo_accompaniment,
     **with_twins({"espressivo-25m": espressivo_25m, "espressivo-85m": espressivo_85m}),

@@ -29,7 +29,8 @@ def performance_rnn() -> Preset:
     """Simon and Oore 2017, with dynamics: 388 events, an LSTM of 3 x 512."""
     return Preset(
         name="performance-rnn",
-        source="Magenta's released configuration performance_with_dynamics (Simon and Oore 2017)",
+        source="Magenta's released configuration performance_with_dynamics (Simon and Oore 2017); "
+        "its _compact twin is the same network, fed from smaller files",
         codec=CODECS["performance-rnn"],  # 10 ms x 100, 32 velocities: performance_lib
         model=LstmConfig(layers=3, width=512, dropout=0.0),  # rnn_layer_sizes, dropout_keep_prob
         training=TrainingConfig(
