@@ -15,6 +15,7 @@ import os
 import platform
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def main() -> None:
     for seed in map(int, options.seeds.split(",")) if not options.write else ():
         for row in rows:
             if row.name in chosen:
-                keep(file, budget, finish(row, budget, seed, options))
+                keep(file, budget, rows, finish(row, budget, seed, options))
                 write(options.plan)
     write(options.plan)
 
@@ -148,11 +149,13 @@ def judged(
     }
 
 
-def keep(file: Path, budget: Budget, result: dict[str, Any]) -> None:
+def keep(file: Path, budget: Budget, rows: Sequence[Row], result: dict[str, Any]) -> None:
     """Put a result among the others of its file, in place of an older one of its kind."""
     kept = json.loads(file.read_text())["results"] if file.is_file() else []
     kept = [r for r in kept if (r["row"], r["seed"]) != (result["row"], result["seed"])]
-    content = {"budget": budget.name, "tokens": budget.tokens, "results": [*kept, result]}
+    place = {row.name: number for number, row in enumerate(rows)}
+    kept = sorted([*kept, result], key=lambda r: (r["seed"], place.get(r["row"], len(place))))
+    content = {"budget": budget.name, "tokens": budget.tokens, "results": kept}
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(content, indent=1) + "\n")
 
