@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from takes import said
 
 from espressivo import features, recording
 from espressivo.corpora import Corpus
@@ -94,9 +95,9 @@ def main() -> None:
     seconds = options.minutes * MINUTE
     prompt = unconditional(performer.codec, seconds)
     takes = performer.takes(prompt, recording.CAREFUL, options.seed, options.takes)
-    ours = by_minute([take.performance.pedalled() for take in takes], options.minutes)
+    ours = by_minute([recording.pedalled(take) for take in takes], options.minutes)
     pieces = people(options)
-    humans = by_minute([performer.codec.quantize(p).pedalled() for p in pieces], options.minutes)
+    humans = by_minute([said(performer.codec, p) for p in pieces], options.minutes)
     tokens = [len(take.tokens) for take in takes]
     print(
         f"{options.takes} takes of {options.minutes} minutes by {performer.model} "

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import espressivo
 from espressivo import recording
+from espressivo.codecs import Codec
 from espressivo.corpora import Corpus
 from espressivo.evaluation import Row, compare
 from espressivo.generation import unconditional
@@ -47,6 +48,12 @@ def excerpts(corpus: Corpus, split: str, count: int, seconds: float) -> Iterator
         yield piece.slice(begin, begin + seconds)
 
 
+def said(codec: Codec, performance: Performance) -> Performance:
+    """Give what a codec keeps of a performance, its pedal found again where that is folded."""
+    kept = codec.quantize(performance)
+    return kept if "pedal" in codec.vocabulary else kept.pedalled()
+
+
 def cell(quartiles: tuple[float, float, float]) -> str:
     low, middle, high = (f"{value:.3g}" for value in quartiles)
     return f"{middle} ({low} to {high})"
@@ -71,13 +78,13 @@ def main() -> None:
     prompt = unconditional(performer.codec, options.seconds)
     sampling = recording.CAREFUL
     takes = performer.takes(prompt, sampling, options.seed, options.takes)
-    ours = [take.performance.pedalled() for take in takes]
+    ours = [recording.pedalled(take) for take in takes]
     humans = list(
         excerpts(Corpus(options.corpus), options.split, options.excerpts, options.seconds)
     )
     codec = performer.codec
     played = compare(ours, humans)
-    heard = compare(ours, [codec.quantize(human).pedalled() for human in humans])
+    heard = compare(ours, [said(codec, human) for human in humans])
     print(
         f"{options.takes} takes of {options.seconds:g} s by {performer.model} "
         f"({performer.digest[:12]}), seed {options.seed}, as `espressivo generate` plays, "

@@ -15,7 +15,7 @@ from espressivo.errors import CheckpointError, ConfigError
 from espressivo.generation import Performer, Playing, Provenance, Sampling, Take
 from espressivo.generation import replay as play_again
 from espressivo.midi import read_midi, read_texts, write_midi
-from espressivo.performance import Event, Performance
+from espressivo.performance import SUSTAIN, Event, Performance
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,28 @@ def replay(path: Path, model: str | Path | None = None) -> Replay:
     return Replay(play_again(provenance, checkpoint.load(named), primer), provenance)
 
 
+def pedalled(take: Take) -> Performance:
+    """Give what was played with its pedal, found again where the codec folds it into the notes.
+
+    A model that moved the pedal itself is left its moves, and a melody that was given stays.
+    """
+    played = take.performance
+    moved = (played.controls["number"] == SUSTAIN) & (played.controls["time"] > take.mark)
+    if moved.any():
+        return played
+    found = played.pedalled(since=take.mark)
+    if take.provenance.task != "accompaniment":
+        return found
+    given, others = played.notes, found.notes
+    notes = np.concatenate([given[given["track"] == 0], others[others["track"] > 0]])
+    moves = found.controls[found.controls["track"] > 0]
+    return found.replace(notes=notes, controls=moves)
+
+
 def _record(take: Take, files: Files) -> Recording:
-    """Write one take, its pedal found again where the codec folds it into the notes."""
+    """Write one take as a pianist would have played it."""
     title = files.midi.stem if files.midi else "performance"
-    performance = _pedalled(take)
+    performance = pedalled(take)
     if files.midi:
         write_midi(performance, files.midi, text=take.provenance.text())
     if files.audio:
@@ -139,17 +157,6 @@ def _record(take: Take, files: Files) -> Recording:
         marks = [(take.mark, "from here on the model")] if take.mark else []
         roll.save(performance, files.plot, title=title, marks=marks)
     return Recording(take, files)
-
-
-def _pedalled(take: Take) -> Performance:
-    """Find the pedal again in what was played; a melody that was given stays as it is."""
-    pedalled = take.performance.pedalled(since=take.mark)
-    if take.provenance.task != "accompaniment":
-        return pedalled
-    given, played = take.performance.notes, pedalled.notes
-    notes = np.concatenate([given[given["track"] == 0], played[played["track"] > 0]])
-    moves = pedalled.controls[pedalled.controls["track"] > 0]
-    return pedalled.replace(notes=notes, controls=moves)
 
 
 def _numbered(path: Path | None, number: int) -> Path | None:

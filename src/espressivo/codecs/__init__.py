@@ -9,10 +9,14 @@ CODECS: dict[str, MidiLike | NoteTuple] = {
     "oore2018": MidiLike(steps_per_second=125, max_shift=125),
     "oore2018-pedal": MidiLike(steps_per_second=125, max_shift=125, pedal="events"),
     "performance-rnn": MidiLike(),
+    "performance-rnn-pedal": MidiLike(pedal="events"),
     "performance-rnn-plain": MidiLike(velocity_bins=0),
     "score2perf": MidiLike(lowest=21, highest=108, reserved=True),
     "note-tuple": NoteTuple(),
 }
-"""The published vocabularies: 413, 415, 388, 356 and 308 + 2 events; 315 for notes said whole."""
+"""The published vocabularies: 413, 415, 388, 356 and 308 + 2 events; 315 for notes said whole.
+
+`performance-rnn-pedal` is ours: the 388 events and two for the pedal.
+"""
 
 __all__ = ["CODECS", "Codec", "Decoder", "MidiLike", "NoteTuple", "Vocabulary", "decode"]

@@ -23,13 +23,15 @@ def espressivo_transformer() -> Preset:
     """The bundled transformer: what one processor core trains in little more than an hour.
 
     Distances are told by waves, which at small budgets learn far sooner than a vector for each
-    (docs/recipe.md); three quarters of the steps are on windows of 512 tokens, the rest on 2048.
+    (docs/recipe.md). The pedal has events of its own: folded into the notes, a model this small
+    loses it (docs/takes.md). Density and pitch classes may be asked for. Seven tenths of the
+    steps are on windows of 512 tokens, the rest on 2048.
     """
     return Preset(
         name="espressivo-transformer",
         source="this project: Music Transformer with distances told by waves, made for two cores; "
         "Muon is of Jordan et al. 2024, QK-norm of Henry et al. 2020",
-        codec=CODECS["performance-rnn"],
+        codec=CODECS["performance-rnn-pedal"],
         model=TransformerConfig(
             layers=6,
             width=192,
@@ -43,12 +45,13 @@ def espressivo_transformer() -> Preset:
             sinusoids="none",
             qk_norm=True,
             dropout=0.0,
+            controls=("notes-per-second", "pitch-class-histogram"),
         ),
         training=TrainingConfig(
             steps=4000,
             batch=2,
             length=2048,
-            short=0.75,
+            short=0.7,
             optimizer="muon",
             learning_rate=2e-3,
             matrix_learning_rate=0.02,

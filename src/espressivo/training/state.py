@@ -18,11 +18,12 @@ from torch import Tensor
 
 from espressivo import checkpoint
 from espressivo.checkpoint import folders
+from espressivo.configs import TransformerConfig
 from espressivo.errors import CheckpointError, ConfigError, TrainingError
 from espressivo.training import record
 from espressivo.training.parallel import read_parts, write_parts
 from espressivo.training.weights import put
-from espressivo.training.widening import told_alike, widened
+from espressivo.training.widening import tells_more, told_alike, widened
 
 if TYPE_CHECKING:
     from espressivo.training.train import Trainer
@@ -124,11 +125,15 @@ def begin_from(trainer: Trainer, source: Path | str) -> str:
     """Take the weights of another checkpoint or run; give its digest.
 
     Dropout and context may differ: they change no tensor. So may what the model is told, if the
-    other is told nothing: it starts with no effect.
+    other is told nothing: it starts with no effect. A transformer that tells the pedal may begin
+    as one that folds it into the notes.
     """
     path = checkpoint.find(source)
     other = checkpoint.load(path)
-    if other.codec != trainer.codec:
+    more = isinstance(trainer.model_config, TransformerConfig) and tells_more(
+        trainer.codec, other.codec
+    )
+    if other.codec != trainer.codec and not more:
         raise CheckpointError(f"{path} speaks {other.codec}; this run speaks {trainer.codec}")
     config: Any = other.config
     if type(config) is type(trainer.model_config):
@@ -139,7 +144,8 @@ def begin_from(trainer: Trainer, source: Path | str) -> str:
         raise CheckpointError(
             f"{path} holds {other.config}; this run asks for {trainer.model_config}"
         )
-    put(widened(other.weights, trainer.model), trainer.model, str(path))
+    weights = widened(other.weights, trainer.model, len(other.codec.vocabulary))
+    put(weights, trainer.model, str(path))
     with torch.no_grad():
         for average, parameter in zip(trainer.average, trainer.model.parameters(), strict=True):
             average.copy_(parameter)

@@ -1,4 +1,4 @@
-"""A model that is told of the music to come, or of a melody, out of one that is not."""
+"""A model that is told more - of the music, a melody, the pedal - out of one told less."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ from typing import Any
 import numpy as np
 
 from espressivo.checkpoint import Weights
+from espressivo.codecs import Codec, MidiLike
 from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
 from espressivo.models import Model
 
 TOLD = ("lstm.weight_ih_l0", "controls.weight")
 """The tensors whose last columns read what a model is told."""
+
+EVENTS = ("embedding.weight", "output.weight", "output.bias")
+"""The tensors with a row for every event."""
+
+
+def tells_more(codec: Codec, other: Codec) -> bool:
+    """Say whether a codec has the events of the other, each with its id, and then the pedal's."""
+    return (
+        isinstance(codec, MidiLike)
+        and isinstance(other, MidiLike)
+        and codec.pedal == "events"
+        and replace(codec, pedal="fold") == other
+    )
 
 
 def told_alike(config: ModelConfig, other: ModelConfig) -> ModelConfig:
@@ -40,14 +54,18 @@ def _is_decoder(config: ModelConfig, model: MelodyTransformerConfig) -> bool:
     )
 
 
-def widened(weights: Weights, model: Model) -> Weights:
-    """Give weights the columns for what `model` is told that they lack: zeros.
+def widened(weights: Weights, model: Model, events: int) -> Weights:
+    """Give weights that know so many events what they lack to be those of `model`.
 
-    Whatever such a model is told, it begins by expecting what it did before. Of a model that
-    reads melodies, what only reads them stays as it was initialised, silent.
+    What reads that which the model is told begins as zeros: whatever it is told, it expects what
+    it did before. Events that are new stay as they were initialised. Of a model that reads
+    melodies, what only reads them stays as it was initialised, silent.
     """
     found = dict(weights)
     for name, parameter in model.named_parameters():
+        if name in EVENTS and name in found:
+            fresh = parameter.detach().cpu().numpy()
+            found[name] = np.concatenate([found[name], fresh[events:]])
         if name not in found and (name.startswith("encoder.") or ".melody" in name):
             found[name] = parameter.detach().cpu().numpy()
         if name in TOLD:
