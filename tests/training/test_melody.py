@@ -42,9 +42,11 @@ def test_a_run_goes_on_bit_for_bit_and_is_judged_on_segments(corpus, tmp_path):
     assert loaded.config == MELODY
 
 
-def test_it_begins_as_the_decoder_it_starts_from_and_learns_to_listen(corpus, tmp_path):
-    list(train.Trainer(tmp_path / "plain", corpus, CODEC, PLAIN, SMALL).steps())
-    before = train.Trainer(tmp_path / "plain", corpus, CODEC, PLAIN, SMALL)
+@pytest.mark.parametrize("controls", [(), ("notes-per-second",)])
+def test_it_begins_as_the_decoder_it_starts_from_and_learns_to_listen(controls, corpus, tmp_path):
+    plain = replace(PLAIN, controls=controls)
+    list(train.Trainer(tmp_path / "plain", corpus, CODEC, plain, SMALL).steps())
+    before = train.Trainer(tmp_path / "plain", corpus, CODEC, plain, SMALL)
     run = train.Trainer(
         tmp_path / "run", corpus, CODEC, replace(MELODY, dropout=0.0), SMALL,
         start=tmp_path / "plain",

@@ -80,7 +80,7 @@ def espressivo_accompaniment() -> Preset:
         name="espressivo-accompaniment",
         source="this project: Music Transformer's decoder with distances told by waves and a "
         "clock, made for two cores",
-        codec=CODECS["performance-rnn"],
+        codec=CODECS["performance-rnn-pedal"],
         model=MelodyTransformerConfig(
             layers=6,
             width=192,

@@ -11,6 +11,7 @@ from espressivo.checkpoint import Weights
 from espressivo.codecs import Codec, MidiLike
 from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
 from espressivo.models import Model
+from espressivo.models.melody_transformer import MelodyTransformer
 
 TOLD = ("lstm.weight_ih_l0", "controls.weight")
 """The tensors whose last columns read what a model is told."""
@@ -32,7 +33,8 @@ def tells_more(codec: Codec, other: Codec) -> bool:
 def told_alike(config: ModelConfig, other: ModelConfig) -> ModelConfig:
     """Give a plain configuration the controls of another one of its kind; others stay.
 
-    That of the decoder of a model that reads melodies becomes that model's.
+    That of the decoder of a model that reads melodies becomes that model's; controls it had are
+    forgotten, and it goes on as if nothing were asked.
     """
     if isinstance(other, MelodyTransformerConfig):
         return other if _is_decoder(config, other) else config
@@ -49,7 +51,7 @@ def _is_decoder(config: ModelConfig, model: MelodyTransformerConfig) -> bool:
     if not isinstance(config, TransformerConfig) or config.value_width != config.attention:
         return False
     decoder = model.decoder
-    return config == replace(
+    return replace(config, controls=()) == replace(
         decoder, dropout=config.dropout, context=config.context, values=config.values
     )
 
@@ -62,6 +64,8 @@ def widened(weights: Weights, model: Model, events: int) -> Weights:
     melodies, what only reads them stays as it was initialised, silent.
     """
     found = dict(weights)
+    if isinstance(model, MelodyTransformer):
+        found.pop("controls.weight", None)  # which was shown zeros where nothing was asked
     for name, parameter in model.named_parameters():
         if name in EVENTS and name in found:
             fresh = parameter.detach().cpu().numpy()
