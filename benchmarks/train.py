@@ -8,7 +8,8 @@ loss, backward, clipping, AdamW) over random tokens:
     plain     torch's own attention (SDPA), no relative term
     relative  learned vectors per distance (Huang et al. 2018), the way `auto` chooses
     naive     the same by skewing whole matrices, which keeps several of length x length per head
-    fourier   distances as learned sums of waves, through SDPA
+    fourier   distances as learned sums of waves, 32 a head
+    fourier-16  the same with 16 a head, as the bundled models have
 
 On a CPU time is CPU seconds of one thread, float32, one window of 2048 tokens; on CUDA it is
 seconds, bfloat16, more windows. Rates are medians over the rounds; `of plain` is the median of what
@@ -58,6 +59,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "relative": {"position": "relative"},
     "naive": {"position": "relative"},
     "fourier": {"position": "fourier"},
+    "fourier-16": {"position": "fourier", "frequencies": 16},
 }
 MIB = 2**20
 
