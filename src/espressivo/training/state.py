@@ -144,8 +144,7 @@ def begin_from(trainer: Trainer, source: Path | str) -> str:
         raise CheckpointError(
             f"{path} holds {other.config}; this run asks for {trainer.model_config}"
         )
-    weights = widened(other.weights, trainer.model, len(other.codec.vocabulary))
-    put(weights, trainer.model, str(path))
+    put(widened(other.weights, trainer.model), trainer.model, str(path))
     with torch.no_grad():
         for average, parameter in zip(trainer.average, trainer.model.parameters(), strict=True):
             average.copy_(parameter)

@@ -12,6 +12,7 @@ from espressivo.codecs import Codec, MidiLike
 from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
 from espressivo.models import Model
 from espressivo.models.melody_transformer import MelodyTransformer
+from espressivo.training.parallel import whole
 
 TOLD = ("lstm.weight_ih_l0", "controls.weight")
 """The tensors whose last columns read what a model is told."""
@@ -56,8 +57,8 @@ def _is_decoder(config: ModelConfig, model: MelodyTransformerConfig) -> bool:
     )
 
 
-def widened(weights: Weights, model: Model, events: int) -> Weights:
-    """Give weights that know so many events what they lack to be those of `model`.
+def widened(weights: Weights, model: Model) -> Weights:
+    """Give weights what they lack to be those of `model`.
 
     What reads that which the model is told begins as zeros: whatever it is told, it expects what
     it did before. Events that are new stay as they were initialised. Of a model that reads
@@ -67,11 +68,11 @@ def widened(weights: Weights, model: Model, events: int) -> Weights:
     if isinstance(model, MelodyTransformer):
         found.pop("controls.weight", None)  # which was shown zeros where nothing was asked
     for name, parameter in model.named_parameters():
-        if name in EVENTS and name in found:
-            fresh = parameter.detach().cpu().numpy()
-            found[name] = np.concatenate([found[name], fresh[events:]])
+        if name in EVENTS and name in found and len(found[name]) < parameter.shape[0]:
+            fresh = whole(parameter.detach()).cpu().numpy()
+            found[name] = np.concatenate([found[name], fresh[len(found[name]) :]])
         if name not in found and (name.startswith("encoder.") or ".melody" in name):
-            found[name] = parameter.detach().cpu().numpy()
+            found[name] = whole(parameter.detach()).cpu().numpy()
         if name in TOLD:
             rows, columns = parameter.shape
             before = found.get(name, np.zeros((rows, 0), dtype=np.float32))
