@@ -26,14 +26,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from espressivo.codecs import Codec, MidiLike, NoteTuple
+from espressivo.codecs import Codec, MidiLike, NoteEvents, NoteTuple
 from espressivo.configs import CONFIGS, ModelConfig
 from espressivo.errors import CheckpointError, EspressivoError
 
 FORMAT = 2
-CODEC_KINDS: dict[str, type[MidiLike] | type[NoteTuple]] = {
+CODEC_KINDS: dict[str, type[MidiLike] | type[NoteTuple] | type[NoteEvents]] = {
     "midi-like": MidiLike,
     "note-tuple": NoteTuple,
+    "note-events": NoteEvents,
 }
 
 Weights = Mapping[str, NDArray[Any]]
@@ -50,7 +51,7 @@ class Checkpoint:
 
     weights: Weights
     config: ModelConfig
-    codec: Codec
+    codec: Codec | NoteEvents
     card: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
 
@@ -176,12 +177,12 @@ def kind_of(config: ModelConfig) -> str:
     return next(kind for kind, known in CONFIGS.items() if isinstance(config, known))
 
 
-def described(config: ModelConfig, codec: Codec) -> dict[str, dict[str, Any]]:
+def described(config: ModelConfig, codec: Codec | NoteEvents) -> dict[str, dict[str, Any]]:
     """Give a model and a codec as they are written in config.json."""
     kind = next(kind for kind, known in CODEC_KINDS.items() if isinstance(codec, known))
     return {
         "model": {"kind": kind_of(config), **asdict(config)},
-        "codec": {"kind": kind, **asdict(codec)},  # type: ignore[call-overload]  # every codec is a dataclass
+        "codec": {"kind": kind, **asdict(codec)},  # type: ignore[arg-type]  # every codec is a dataclass
     }
 
 

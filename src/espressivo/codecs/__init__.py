@@ -2,6 +2,7 @@
 
 from espressivo.codecs.codec import Codec, Decoder, decode
 from espressivo.codecs.midi_like import MidiLike
+from espressivo.codecs.note_events import NoteEvents
 from espressivo.codecs.note_tuple import NoteTuple
 from espressivo.codecs.vocabulary import Vocabulary
 
@@ -19,4 +20,17 @@ CODECS: dict[str, MidiLike | NoteTuple] = {
 `performance-rnn-pedal` is ours: the 388 events and two for the pedal.
 """
 
-__all__ = ["CODECS", "Codec", "Decoder", "MidiLike", "NoteTuple", "Vocabulary", "decode"]
+EVENT_CODECS: dict[str, NoteEvents] = {"note-events": NoteEvents()}
+"""Codecs whose events are rows of several fields instead of single ids."""
+
+__all__ = [
+    "CODECS",
+    "EVENT_CODECS",
+    "Codec",
+    "Decoder",
+    "MidiLike",
+    "NoteEvents",
+    "NoteTuple",
+    "Vocabulary",
+    "decode",
+]

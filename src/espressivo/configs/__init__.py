@@ -7,11 +7,17 @@ from espressivo.configs.attention_lstm import AttentionLstmConfig
 from espressivo.configs.lstm import LstmConfig
 from espressivo.configs.melody import MelodyTransformerConfig
 from espressivo.configs.note_lstm import NoteLstmConfig
+from espressivo.configs.note_transformer import NoteTransformerConfig
 from espressivo.configs.patterns import Pattern, pattern
 from espressivo.configs.transformer import TransformerConfig
 
 ModelConfig = (
-    LstmConfig | NoteLstmConfig | AttentionLstmConfig | TransformerConfig | MelodyTransformerConfig
+    LstmConfig
+    | NoteLstmConfig
+    | AttentionLstmConfig
+    | TransformerConfig
+    | MelodyTransformerConfig
+    | NoteTransformerConfig
 )
 
 CONFIGS: dict[str, type[ModelConfig]] = {
@@ -20,6 +26,7 @@ CONFIGS: dict[str, type[ModelConfig]] = {
     "attention-lstm": AttentionLstmConfig,
     "music-transformer": TransformerConfig,
     "melody-transformer": MelodyTransformerConfig,
+    "note-transformer": NoteTransformerConfig,
 }
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "MelodyTransformerConfig",
     "ModelConfig",
     "NoteLstmConfig",
+    "NoteTransformerConfig",
     "Pattern",
     "TransformerConfig",
     "pattern",

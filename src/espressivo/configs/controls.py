@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from espressivo.errors import ConfigError
 
-CONTROL_WIDTHS = {"notes-per-second": 8, "pitch-class-histogram": 12}
+CONTROL_WIDTHS = {
+    "notes-per-second": 8,
+    "pitch-class-histogram": 12,
+    "mean-velocity": 10,
+    "pedal-share": 6,
+    "key": 24,
+}
 """How many numbers a model is shown of each control."""
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from espressivo.codecs import Codec
 from espressivo.configs import LstmConfig, ModelConfig
-from espressivo.controls.control import CONTROLS, Rows, Values
+from espressivo.controls.control import Rows, Values
+from espressivo.controls.table import CONTROLS
 from espressivo.performance import Performance
 
 Unset = Literal["default", "zeros", "flag"]

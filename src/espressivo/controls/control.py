@@ -105,7 +105,7 @@ class PitchClassHistogram:
 
     def measure(self, performance: Performance, times: Values) -> Values:
         """Give the shares from each time on, [t, 12]."""
-        sounded = _Sounding(performance)
+        sounded = Sounding(performance)
         seconds = sounded.until(times + self.horizon) - sounded.until(times) + self.prior
         shares: Values = seconds / seconds.sum(1, keepdims=True)
         return shares
@@ -129,10 +129,11 @@ class PitchClassHistogram:
         return rows
 
 
-class _Sounding:
+class Sounding:
     """For how long each pitch class has sounded, all its notes together, up to any time."""
 
     def __init__(self, performance: Performance) -> None:
+        """Sum up a whole performance once."""
         notes, until = performance.notes, performance.sounding_until()
         count = len(notes)
         times = np.concatenate([[0.0], notes["onset"], until])
@@ -149,11 +150,6 @@ class _Sounding:
         at = np.searchsorted(self._times, times, side="right") - 1
         sounded: Values = self._seconds[at] + self._keys[at] * (times - self._times[at])[:, None]
         return sounded
-
-
-CONTROLS: dict[str, Control] = {
-    control.name: control for control in (NotesPerSecond(), PitchClassHistogram())
-}
 
 
 def _told(values: Any) -> str:

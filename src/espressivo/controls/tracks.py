@@ -8,7 +8,8 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from espressivo.controls.control import CONTROLS, Values
+from espressivo.controls.control import Values
+from espressivo.controls.table import CONTROLS
 from espressivo.errors import ConfigError
 
 Tracks = Mapping[str, Values]

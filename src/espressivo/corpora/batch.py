@@ -14,7 +14,10 @@ T = TypeVar("T", bound=np.generic)
 
 
 class Sample(NamedTuple):
-    """One window: `tokens` [t + 1], `controls` [t, c] of the tokens to predict, `source` [s]."""
+    """One window: `tokens` [t + 1], `controls` [t, c] of the tokens to predict, `source` [s].
+
+    Events of several fields are rows, [t + 1, fields].
+    """
 
     tokens: NDArray[np.int64]
     controls: Controls | None = None
@@ -26,7 +29,8 @@ class Batch:
     """Windows side by side; whatever ends early is followed by -1.
 
     Row i of `controls` [b, t, c] is what holds for the event that token i + 1 of `tokens`
-    [b, t + 1] is. `source` [b, s] holds the tokens an encoder reads.
+    [b, t + 1] is. `source` [b, s] holds the tokens an encoder reads. Events of several fields are
+    rows, [b, t + 1, fields]; a row is missing where all of its fields are -1.
     """
 
     tokens: NDArray[np.int64]
@@ -49,8 +53,9 @@ class Batch:
 
     @property
     def counted(self) -> int:
-        """How many tokens there are to predict."""
-        return int((self.tokens[:, 1:] >= 0).sum())
+        """How many tokens or events there are to predict."""
+        there = self.tokens[:, 1:] >= 0
+        return int((there.any(-1) if there.ndim > 2 else there).sum())
 
     def split(self, parts: int) -> list[Batch]:
         """Give the windows in equal parts, one after another."""

@@ -153,6 +153,8 @@ class Window(NamedTuple):
     """A stretch of a piece for evaluation: `inputs` begin with the codec's start token.
 
     `controls` [t, c] are what holds for every target; `source` [s] is what an encoder reads.
+    Inputs and targets are ids [t] or, of event codecs, rows [t, fields]; `coarse` ones are judged
+    at the information of 390 events (`codecs.coarse`).
     """
 
     inputs: NDArray[np.int64]
@@ -160,11 +162,13 @@ class Window(NamedTuple):
     piece: int
     controls: Controls | None = None
     source: NDArray[np.int64] | None = None
+    coarse: bool = False
 
     @property
     def sample(self) -> Sample:
         """The same as one row of a batch."""
-        return Sample(np.append(self.inputs[:1], self.targets), self.controls, self.source)
+        tokens = np.concatenate([self.inputs[:1], self.targets])
+        return Sample(tokens, self.controls, self.source)
 
 
 def evaluation_windows(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from espressivo import bundle
 from espressivo.checkpoint import Checkpoint
-from espressivo.codecs import Codec, NoteTuple, decode
+from espressivo.codecs import Codec, NoteEvents, NoteTuple, decode
 from espressivo.controls import Conditioning, Rows, at, moments
 from espressivo.engines import Engine, State, build
 from espressivo.errors import ConfigError
@@ -57,6 +57,7 @@ class Performer:
     def of(checkpoint: Checkpoint, model: str = "") -> Performer:
         """Wake a checkpoint; `model` is the name to remember it by."""
         engine = build(checkpoint.config, dict(checkpoint.weights))
+        assert not isinstance(checkpoint.codec, NoteEvents)  # its models have no engine of ids
         return Performer(
             engine,
             checkpoint.codec,

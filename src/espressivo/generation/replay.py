@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from espressivo.checkpoint import Checkpoint
+from espressivo.codecs import Codec
 from espressivo.errors import CheckpointError, ConfigError
 from espressivo.generation.accompaniment import led, line_of
 from espressivo.generation.performer import Performer
@@ -36,7 +37,7 @@ def replay(
         raise CheckpointError("the checkpoint's tokens do not mean what they meant in the take")
     performer = Performer.of(checkpoint, provenance.model)
     playing = performer.perform(
-        _prompt(provenance, checkpoint, primer).told(provenance.controls),
+        _prompt(provenance, performer.codec, primer).told(provenance.controls),
         provenance.sampling,
         provenance.seed,
         provenance.takes,
@@ -44,8 +45,7 @@ def replay(
     return playing.take(provenance.take)
 
 
-def _prompt(provenance: Provenance, checkpoint: Checkpoint, primer: Performance | None) -> Prompt:
-    codec = checkpoint.codec
+def _prompt(provenance: Provenance, codec: Codec, primer: Performance | None) -> Prompt:
     if provenance.task == "unconditional":
         return unconditional(codec, provenance.seconds)
     tokens = np.array(provenance.primer, dtype=np.int64)

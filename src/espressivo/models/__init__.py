@@ -6,6 +6,7 @@ from espressivo.configs import (
     MelodyTransformerConfig,
     ModelConfig,
     NoteLstmConfig,
+    NoteTransformerConfig,
     TransformerConfig,
 )
 from espressivo.models.attention_lstm import AttentionLstm
@@ -14,6 +15,7 @@ from espressivo.models.melody_transformer import MelodyTransformer
 from espressivo.models.model import Model, State
 from espressivo.models.music_transformer import MusicTransformer
 from espressivo.models.note_lstm import NoteLstm
+from espressivo.models.note_transformer import NoteTransformer
 
 
 def build(config: ModelConfig, vocabulary_size: int) -> Model:
@@ -29,6 +31,8 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
             return MusicTransformer(config, vocabulary_size)
         case MelodyTransformerConfig():
             return MelodyTransformer(config, vocabulary_size)
+        case NoteTransformerConfig():
+            return NoteTransformer(config, vocabulary_size)
 
 
 __all__ = [
@@ -38,6 +42,7 @@ __all__ = [
     "Model",
     "MusicTransformer",
     "NoteLstm",
+    "NoteTransformer",
     "State",
     "build",
 ]

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from espressivo.configs import ModelConfig
 
@@ -54,6 +55,26 @@ class Model(nn.Module):
         Row i of `controls` is what holds for the event that comes after token i.
         """
         raise TypeError(f"{type(self).__name__} does not say what it computes")
+
+    def nats(
+        self,
+        tokens: Int[Tensor, "b t1 *f"],
+        controls: Float[Tensor, "b t c"] | None = None,
+        source: Int[Tensor, "b s"] | None = None,
+    ) -> Float[Tensor, "b t"]:
+        """Return the nats of every token but the first, 0 where it is -1.
+
+        What training minimises the sum of; models over events of several fields say how.
+        """
+        state = None if source is None else self.start(len(tokens), source)
+        logits, _ = self(tokens[:, :-1].clamp(min=0), state, controls)
+        each: Tensor = F.cross_entropy(
+            logits.float().flatten(0, 1),
+            tokens[:, 1:].flatten(),
+            ignore_index=-1,
+            reduction="none",
+        )
+        return each.view(len(tokens), -1)
 
 
 def refuse_source(model: Model, source: object) -> None:

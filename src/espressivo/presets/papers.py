@@ -12,6 +12,7 @@ from espressivo.codecs import CODECS
 from espressivo.configs import TransformerConfig
 from espressivo.presets.accompaniment import ACCOMPANISTS, espressivo_accompaniment
 from espressivo.presets.music_transformer import TRANSFORMERS
+from espressivo.presets.note_level import note_transformer
 from espressivo.presets.performance_rnn import BY_PITCH, RECURRENT
 from espressivo.presets.preset import Preset
 from espressivo.presets.recipes import espressivo_25m, espressivo_85m
@@ -74,5 +75,6 @@ PRESETS: dict[str, Callable[[], Preset]] = {
     **with_twins(RECURRENT | TRANSFORMERS | ACCOMPANISTS),
     "espressivo-transformer": espressivo_transformer,
     "espressivo-accompaniment": espressivo_accompaniment,
+    **with_twins({"note-transformer": note_transformer}),
     **with_twins({"espressivo-25m": espressivo_25m, "espressivo-85m": espressivo_85m}),
 }

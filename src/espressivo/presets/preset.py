@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from espressivo.checkpoint import described
-from espressivo.codecs import Codec
+from espressivo.codecs import Codec, NoteEvents
 from espressivo.configs import ModelConfig
 from espressivo.generation.sampling import Sampling
 from espressivo.training.config import TrainingConfig
@@ -18,7 +18,7 @@ class Preset:
 
     name: str
     source: str
-    codec: Codec
+    codec: Codec | NoteEvents
     model: ModelConfig
     training: TrainingConfig
     sampling: Sampling = field(default_factory=Sampling)

@@ -6,7 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
+from espressivo.configs import (
+    MelodyTransformerConfig,
+    ModelConfig,
+    NoteTransformerConfig,
+    TransformerConfig,
+)
 from espressivo.presets.preset import Preset
 
 
@@ -24,7 +29,7 @@ def _twin_of(make: Callable[[], Preset]) -> Callable[[], Preset]:
 
 def tiny(preset: Preset) -> Preset:
     """Give the twin that trains on a laptop in minutes: the same vocabulary, a small model."""
-    model: ModelConfig = replace(preset.model, layers=2, width=128)
+    model: ModelConfig
     if isinstance(preset.model, TransformerConfig):
         model = replace(
             preset.model,
@@ -38,7 +43,7 @@ def tiny(preset: Preset) -> Preset:
             context=256,
             patterns=tuple(re.sub(r"\d+", _an_eighth, one) for one in preset.model.patterns),
         )
-    if isinstance(preset.model, MelodyTransformerConfig):
+    elif isinstance(preset.model, MelodyTransformerConfig):
         model = replace(
             preset.model,
             layers=2,
@@ -49,6 +54,20 @@ def tiny(preset: Preset) -> Preset:
             reach=128,
             context=256,
         )
+    elif isinstance(preset.model, NoteTransformerConfig):
+        model = replace(
+            preset.model,
+            layers=2,
+            width=64,
+            heads=2,
+            key_dim=16,
+            feed_forward=256,
+            head_hidden=128,
+            frequencies=8,
+            context=128,
+        )
+    else:
+        model = replace(preset.model, layers=2, width=128)
     training = replace(
         preset.training,
         steps=600,
@@ -66,6 +85,7 @@ def tiny(preset: Preset) -> Preset:
         evaluation_windows=16,
         evaluation_length=256,
         patience=0,
+        grow=(),
     )
     return replace(
         preset,

@@ -23,16 +23,12 @@ class Reading(nn.Module):
     def forward(
         self, tokens: Tensor, controls: Tensor | None = None, source: Tensor | None = None
     ) -> Tensor:
-        """Give the logits after every token; what the model remembers is dropped at once."""
-        state = None if source is None else self.model.start(len(tokens), source)
-        logits: Tensor = self.model(tokens, state, controls)[0]
-        return logits
+        """Return the nats of every token but the first, Float[b, t]; the state is dropped."""
+        return self.model.nats(tokens, controls, source)
 
 
-def predict(
-    model: Model, batch: Batch, forward: Callable[..., Any] | None = None
-) -> tuple[Tensor, Tensor]:
-    """Give the logits for every token but the first, and those tokens, where the model is.
+def nats_of(model: Model, batch: Batch, forward: Callable[..., Any] | None = None) -> Tensor:
+    """Return the nats of every token of a batch but the first, Float[b, t], where the model is.
 
     `forward` is what to call in place of `Reading(model)`, such as its compiled form.
     """
@@ -40,5 +36,5 @@ def predict(
     tokens = torch.from_numpy(batch.tokens).to(device)
     controls = None if batch.controls is None else torch.from_numpy(batch.controls).to(device)
     source = None if batch.source is None else torch.from_numpy(batch.source).to(device)
-    logits = (forward or Reading(model))(tokens[:, :-1].clamp(min=0), controls, source)
-    return logits, tokens[:, 1:]
+    nats: Tensor = (forward or Reading(model))(tokens, controls, source)
+    return nats

@@ -11,7 +11,9 @@ from espressivo.errors import ConfigError
 
 Schedule = Literal["constant", "noam", "linear", "cosine"]
 
-FREE = frozenset({"steps", "evaluate_every", "save_every", "patience", "checkpoint_activations"})
+FREE = frozenset(
+    {"steps", "decay", "evaluate_every", "save_every", "patience", "checkpoint_activations"}
+)
 """Fields of a TrainingConfig that a run may change whenever it goes on."""
 
 SHORTER = 4
@@ -32,11 +34,15 @@ class TrainingConfig:
 
     For the share `short` of the steps, the first ones, windows have a quarter of the length and
     there are four times as many of them: near things are learnt first, and cheaply.
+
+    With schedule "constant" a run can go on for ever: it ends in a fall to zero over the last
+    `decay` steps, if any. At each step named by `grow` the batch doubles.
     """
 
     steps: int = 100_000
     batch: int = 16
     length: int = 512
+    grow: tuple[int, ...] = ()
     short: float = 0.0
     accumulate: int = 1
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -44,6 +50,7 @@ class TrainingConfig:
     matrix_learning_rate: float = 0.02
     schedule: Schedule = "linear"
     warmup: int = 200
+    decay: int = 0
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-9
     weight_decay: float = 0.0
@@ -67,7 +74,7 @@ class TrainingConfig:
             "evaluation_windows", "save_every",
         ):  # fmt: skip
             self._at_least(name, 1)
-        for name in ("warmup", "patience", "seed", "weight_decay", "clip_norm"):
+        for name in ("warmup", "decay", "patience", "seed", "weight_decay", "clip_norm"):
             self._at_least(name, 0)
         for name in ("learning_rate", "matrix_learning_rate", "eps"):
             if not 0 < getattr(self, name) < math.inf:
@@ -81,6 +88,8 @@ class TrainingConfig:
                 f"training.short={self.short} with length={self.length}: a share of the steps, "
                 f"0 to 1, with windows of length / {SHORTER}; try short=0.25"
             )
+        if any(step < 0 for step in self.grow):
+            raise ConfigError(f"training.grow={self.grow} must be steps from 0 on; try (1000,)")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"training.ema={self.ema} must lie in [0, 1); try 0.999")
         if not all(0 <= beta < 1 for beta in self.betas):

@@ -17,7 +17,13 @@ import numpy as np
 
 from espressivo import checkpoint
 from espressivo.checkpoint import Checkpoint
-from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
+from espressivo.codecs import NoteEvents
+from espressivo.configs import (
+    MelodyTransformerConfig,
+    ModelConfig,
+    NoteTransformerConfig,
+    TransformerConfig,
+)
 from espressivo.corpora import Corpus, Window
 from espressivo.errors import ConfigError, CorpusError, MidiError
 from espressivo.midi import read_midi
@@ -162,6 +168,10 @@ class Judge:
                 continue
             config = self.checkpoint.config
             windows = list(windows_of([performance], codec, self.length, config, self.told))
+            if isinstance(codec, NoteEvents):
+                windows += windows_of(
+                    [performance], codec, self.length, config, self.told, coarse=True
+                )
             self._expected[place] = len(windows)
             if not windows:
                 self.skipped.append((name, "it holds no notes"))
@@ -209,7 +219,12 @@ def evaluate(
 
 
 def window_length(config: ModelConfig) -> int:
-    """Give the tokens of a window a model is judged on: 2048, or its context if shorter."""
+    """Give the tokens of a window a model is judged on: 2048, or its context if shorter.
+
+    Of a model over events of several fields it is always the context.
+    """
+    if isinstance(config, NoteTransformerConfig):
+        return config.context
     if isinstance(config, TransformerConfig | MelodyTransformerConfig):
         return min(WINDOW, config.context)
     return WINDOW

@@ -13,16 +13,17 @@ from espressivo.training.config import Schedule, TrainingConfig
 from espressivo.training.parallel import part_of, whole
 
 
-def factor(schedule: Schedule, step: int, warmup: int, steps: int) -> float:
+def factor(schedule: Schedule, step: int, warmup: int, steps: int, decay: int = 0) -> float:
     """Give what the learning rate is multiplied by at step 0, 1, ...
 
-    All but "constant" rise linearly over `warmup` steps. "noam" then falls with the square root
+    All rise linearly over `warmup` steps. "constant" then stays until the last `decay` steps, over
+    which it falls linearly to zero (Hagele et al. 2024). "noam" then falls with the square root
     of the step (Vaswani et al. 2017), so that the learning rate given is its peak; "linear" falls
     to zero at the last step, "cosine" to a tenth.
     """
     rising = min((step + 1) / warmup, 1.0) if warmup else 1.0
     if schedule == "constant":
-        return rising
+        return rising * min((steps - step) / decay, 1.0) if decay else rising
     if schedule == "noam":
         return min(rising, math.sqrt(max(warmup, 1) / (step + 1)))
     done = min(max(step + 1 - warmup, 0) / max(steps - warmup, 1), 1.0)
@@ -38,7 +39,7 @@ def optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Opt
     stay with AdamW. Decay spares everything below two dimensions.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    outer = ("embedding", "encoder.embedding", "controls", "output")
+    outer = ("embedding", "encoder.embedding", "controls", "conditioning", "output")
     matrices = [p for name, p in named if p.ndim == 2 and not name.startswith(outer)]
     if config.optimizer == "adamw":
         matrices = []
@@ -58,16 +59,20 @@ def optimizers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Opt
     )
     if not matrices:
         return [adam]
-    return [adam, Muon(matrices, config.matrix_learning_rate, config.weight_decay)]
+    bfloat16 = config.precision == "bfloat16"
+    return [
+        adam,
+        Muon(matrices, config.matrix_learning_rate, config.weight_decay, bfloat16=bfloat16),
+    ]
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum, made orthogonal: every direction of a matrix moves equally far.
 
     Jordan et al. 2024, with Nesterov momentum and updates scaled by sqrt(rows / columns) where
-    a matrix is tall. torch's own Muon iterates in bfloat16, which is slow on a CPU without that
-    arithmetic; here float32 stays float32 there. A matrix that is cut into parts is gathered for
-    it, and every process computes the same.
+    a matrix is tall. With `bfloat16` and on a GPU it iterates in that arithmetic, as torch's own
+    Muon always does; on a CPU without it that is slow, and float32 stays float32. A matrix that is
+    cut into parts is gathered for it, and every process computes the same.
     """
 
     def __init__(
@@ -76,8 +81,10 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
+        bfloat16: bool = False,
     ) -> None:
         """Take matrices only."""
+        self.bfloat16 = bfloat16
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -94,18 +101,20 @@ class Muon(torch.optim.Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
         momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        update = orthogonal(whole(gradient.lerp(momentum, group["momentum"])))
+        update = orthogonal(
+            whole(gradient.lerp(momentum, group["momentum"])), bfloat16=self.bfloat16
+        )
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         scale = max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
         parameter.add_(part_of(update, like=parameter), alpha=-group["lr"] * scale)
 
 
-def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
+def orthogonal(matrix: Tensor, iterations: int = 5, bfloat16: bool = False) -> Tensor:
     """Bring the singular values of a matrix near one, by a quintic Newton-Schulz iteration.
 
     They end between about 0.7 and 1.2: as good for Muon as exactly one, and much cheaper.
     """
-    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    x = matrix.bfloat16() if matrix.is_cuda or bfloat16 else matrix.float()
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.mT
     x = x / (x.norm() + 1e-7)

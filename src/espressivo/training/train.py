@@ -17,18 +17,17 @@ import torch
 from torch import nn
 
 from espressivo.checkpoint import Checkpoint, described
-from espressivo.codecs import Codec
+from espressivo.codecs import Codec, NoteEvents
 from espressivo.configs import ModelConfig
 from espressivo.corpora import Batch, Corpus, Window
 from espressivo.errors import CheckpointError, ConfigError, TrainingError
 from espressivo.models import Model, build
 from espressivo.training import state
-from espressivo.training.batches import Reading, predict
+from espressivo.training.batches import Reading, nats_of
 from espressivo.training.config import SHORTER, TrainingConfig
 from espressivo.training.likelihood import (
     Likelihood,
     each_likelihood,
-    loss_of,
     spread_windows,
     together,
 )
@@ -78,7 +77,7 @@ class Trainer:
         self,
         run: Path | str,
         corpus: Corpus,
-        codec: Codec,
+        codec: Codec | NoteEvents,
         model: ModelConfig,
         config: TrainingConfig,
         *,
@@ -87,6 +86,7 @@ class Trainer:
         start: Path | str | None = None,
         change: bool = False,
         parallel: Mode | None = None,
+        windows: Windows | None = None,
     ) -> None:
         """Begin a run, or go on from the last checkpoint in its folder.
 
@@ -94,7 +94,8 @@ class Trainer:
         how often it is judged and saved; `change` allows other changes of training, not of model,
         codec or optimiser. A new run takes its weights from the checkpoint or run `start`, if
         given: the next phase of a training. `card` goes into every checkpoint. `parallel` says
-        how processes share the work, by default "ddp" if there are several.
+        how processes share the work, by default "ddp" if there are several. `windows` are
+        trained on in place of those of the corpus, which the run then is only judged on.
         """
         self.pace = Pace()
         self.run, self.corpus, self.codec, self.config = Path(run), corpus, codec, config
@@ -116,7 +117,7 @@ class Trainer:
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizers = optimizers(self.model, config)
         self.peaks = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
-        self.windows = training_windows(corpus, codec, model, config)
+        self.windows = windows or training_windows(corpus, codec, model, config)
         self.step, self.tokens, self.drawn = 0, 0, 0
         self.best, self.stale = math.inf, 0
         self.parent: str | None = None
@@ -254,7 +255,7 @@ class Trainer:
         norm = float(whole(nn.utils.clip_grad_norm_(self.model.parameters(), bound)))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(state.diverged(self, loss, norm))
-        scale = factor(config.schedule, self.step, config.warmup, config.steps)
+        scale = factor(config.schedule, self.step, config.warmup, config.steps, config.decay)
         self.torn = True
         for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -268,9 +269,10 @@ class Trainer:
 
     def _due(self) -> tuple[Windows, int]:
         """Give where this step's windows come from and how many: short ones at first."""
+        batch = self.config.batch << sum(self.step >= step for step in self.config.grow)
         if self.step < self.config.short * self.config.steps:
-            return self._short_windows, self.config.batch * SHORTER
-        return self.windows, self.config.batch
+            return self._short_windows, batch * SHORTER
+        return self.windows, batch
 
     @cached_property
     def _short_windows(self) -> Windows:
@@ -286,8 +288,7 @@ class Trainer:
     def _backward(self, part: Batch, counted: int) -> float:
         bfloat16 = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            logits, targets = predict(self.model, part, self.forward)
-        loss = loss_of(logits, targets, "sum") / counted
+            loss = nats_of(self.model, part, self.forward).sum() / counted
         # processes end up with the mean of their gradients, where the sum is wanted
         (loss * self.ensemble.size).backward()  # type: ignore[no-untyped-call]  # torch
         value: float = loss.item()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from espressivo.checkpoint import Weights
-from espressivo.codecs import Codec, MidiLike
+from espressivo.codecs import Codec, MidiLike, NoteEvents
 from espressivo.configs import MelodyTransformerConfig, ModelConfig, TransformerConfig
 from espressivo.models import Model
 from espressivo.models.melody_transformer import MelodyTransformer
@@ -21,7 +21,7 @@ EVENTS = ("embedding.weight", "output.weight", "output.bias")
 """The tensors with a row for every event."""
 
 
-def tells_more(codec: Codec, other: Codec) -> bool:
+def tells_more(codec: Codec | NoteEvents, other: Codec | NoteEvents) -> bool:
     """Say whether a codec has the events of the other, each with its id, and then the pedal's."""
     return (
         isinstance(codec, MidiLike)
