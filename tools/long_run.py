@@ -231,7 +231,6 @@ def train(folder: Path, options: argparse.Namespace) -> int:
         augmentation=config.augmentation,
         labels=labels_of(model, by_path),
     )
-    torch.set_num_threads(os.cpu_count() or 1)
     trainer = Trainer(
         run,
         corpora[0],
@@ -248,9 +247,11 @@ def train(folder: Path, options: argparse.Namespace) -> int:
     )
     print(f"going on from step {trainer.step}" if trainer.resumed else "begun", flush=True)
     recent: list[float] = []
-    before = 0.0
+    before, busy = 0.0, 0.0
     with interruptible() as asked:
         for step in trainer.steps(options.deadline or float("inf"), asked):
+            busy = 0.9 * busy + 0.1 * (others_running() > 0)
+            torch.set_num_threads(1 if busy > 0.5 else os.cpu_count() or 1)
             recent = [*recent[-99:], step.loss]
             if step.saved or step.evaluation:
                 spent = _cpu_seconds()
@@ -268,6 +269,19 @@ def train(folder: Path, options: argparse.Namespace) -> int:
                 with (run.parent / "hours.jsonl").open("a") as log:
                     log.write(json.dumps(line) + "\n")
     return 0
+
+
+def others_running() -> int:
+    """Return how many other tasks run now; 0 where the system does not say.
+
+    Threads that share a core with another process keep the others waiting at every product, so
+    beside one a single thread is faster.
+    """
+    try:
+        running = Path("/proc/loadavg").read_text().split()[3].partition("/")[0]
+    except (OSError, IndexError):
+        return 0
+    return int(running) - 1
 
 
 def copied(folder: Path, decay: int) -> tuple[Path, int]:
