@@ -1,9 +1,9 @@
-"""Which choices of the note-level model pay, at equal CPU time of one thread?
+"""Which choices of the note-level model pay, and what do they cost?
 
-    python benchmarks/note_ablations.py CORPUS VALIDATION --only base,10ms --minutes 2.5
+    python benchmarks/note_ablations.py CORPUS VALIDATION --only "base;10 ms" --steps 300
 
-Every row is the same small model with one thing changed, trained from scratch on CORPUS for the
-same CPU seconds with a rate that falls to zero, and judged on the same windows of VALIDATION at
+Every row is the same small model with one thing changed, trained from scratch on as many events of
+CORPUS with a rate that falls to zero, and judged on the same windows of VALIDATION at
 the information of the 390 events, conditioned on nothing. Rows are appended to a JSONL file;
 `--table FILE` prints them beside the base, paired window by window.
 """
@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from note_variants import VARIANTS
 
 from espressivo.codecs import NoteEvents
 from espressivo.configs import NoteTransformerConfig
 from espressivo.corpora import Augmentation, Corpus
+from espressivo.models import build
+from espressivo.training import train
 from espressivo.training.config import TrainingConfig
 from espressivo.training.likelihood import each_likelihood, spread_windows
 from espressivo.training.train import Trainer
@@ -45,79 +48,70 @@ TRAINING = TrainingConfig(
     save_every=10**9,
     augmentation=Augmentation(transpose=6, stretch=(0.9, 0.95, 1.0, 1.05, 1.1), curve=1.2),
 )
-CALIBRATION = 12
-"""Steps whose CPU time says how many fit into the budget; the first half is warming up."""
-
-Row = dict[str, dict[str, object]]
+Row = dict[str, Any]
 ROWS: dict[str, Row] = {
     "base": {},
+    "base, another seed": {"training": {"seed": 1}},
     "10 ms": {"codec": {"steps_per_second": 100}},
     "2.5 ms": {"codec": {"steps_per_second": 400}},
     "32 velocities": {"codec": {"velocity_bins": 32}},
-    "64 velocities": {"codec": {"velocity_bins": 64}},
-    "10 ms, 32 velocities": {"codec": {"steps_per_second": 100, "velocity_bins": 32}},
+    "127 velocities": {"codec": {"velocity_bins": 127}},
     "4 pedal levels": {"codec": {"pedal_levels": 4}},
     "8 pedal levels": {"codec": {"pedal_levels": 8}},
     "soft pedal": {"codec": {"soft_pedal": True}},
+    "no chain of MLPs": {"variant": "no chain"},
+    "GRU for the chain": {"variant": "gru"},
+    "transformer for the chain": {"variant": "transformer"},
+    "squared ReLU": {"variant": "squared relu"},
+    "value embeddings": {"variant": "value embeddings"},
+    "one head of keys and values": {"variant": "shared keys"},
     "8 heads": {"model": {"heads": 8, "key_dim": 32}},
-    "windows of 512": {"training": {"length": 512, "batch": 4}},
-    "windows of 256": {"training": {"length": 256, "batch": 8}},
-    "4,096 events a step": {"training": {"batch": 32}},
-    "1,024 events a step": {"training": {"batch": 8}},
-    "dropout 0.1": {"model": {"dropout": 0.1}},
-    "no weight decay": {"training": {"weight_decay": 0.0}},
     "4 wider layers": {"model": {"layers": 4, "width": 320, "feed_forward": 1280}},
     "9 narrower layers": {"model": {"layers": 9, "width": 208, "feed_forward": 832}},
-    "head of width 256": {"model": {"head_hidden": 256}},
+    "dropout 0.1": {"model": {"dropout": 0.1}},
+    "no weight decay": {"training": {"weight_decay": 0.0}},
+    "windows of 512": {"training": {"length": 512, "batch": 4}},
+    "windows of 512 for the last 30 %": {"training": {"length": 512, "batch": 4, "short": 0.7}},
+    "1,024 events a step": {"training": {"batch": 8}, "steps": 2.0},
+    "4,096 events a step": {"training": {"batch": 32}, "steps": 0.5},
 }
 
 
-def trained(row: Row, corpus: Corpus, budget: float, run: Path) -> Trainer:
-    """Train one row for `budget` CPU seconds."""
+def trained(row: Row, corpus: Corpus, steps: int, run: Path) -> Trainer:
+    """Train one row."""
     codec = NoteEvents(**row.get("codec", {}))
     model = replace(MODEL, classes=codec.sizes, **row.get("model", {}))
-    config = replace(TRAINING, **row.get("training", {}))
-    probe = Trainer(run / "probe", corpus, codec, model, replace(config, steps=10**6))
-    for step in probe.steps(asked=lambda: probe.step >= CALIBRATION):
-        if step.step == CALIBRATION // 2:
-            began = time.process_time()
-    cost = (time.process_time() - began) / (CALIBRATION - CALIBRATION // 2)
-    steps = max(int(budget / cost), 10)
-    trainer = Trainer(
-        run / "run",
-        corpus,
-        codec,
-        model,
-        replace(config, steps=steps, evaluate_every=steps, evaluation_windows=1),
-    )
-    for _ in trainer.steps():
-        pass
+    steps = int(steps * row.get("steps", 1.0))
+    config = replace(TRAINING, steps=steps, **row.get("training", {}))
+    if "variant" in row:
+        train.build = lambda config, size: VARIANTS[row["variant"]](config, size)
+    trainer = Trainer(run, corpus, codec, model, config)
+    train.build = build
+    while trainer.step < steps:
+        trainer._update()
     return trainer
 
 
-def measured(name: str, corpus: Corpus, judged: Corpus, minutes: float) -> dict[str, object]:
-    run = Path(tempfile.mkdtemp())
-    try:
-        began = time.process_time()
-        trainer = trained(ROWS[name], corpus, 60 * minutes, run)
-        spent = time.process_time() - began
-    finally:
-        shutil.rmtree(run)
+def measured(name: str, corpus: Corpus, judged: Corpus, steps: int) -> dict[str, Any]:
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as run:
+        trainer = trained(ROWS[name], corpus, steps, Path(run))
+    spent = time.process_time() - began
     windows = spread_windows(
-        judged, "validation", trainer.codec, 512, 48, trainer.model_config, (), coarse=True
+        judged, "validation", trainer.codec, 512, 64, trainer.model_config, (), coarse=True
     )
     with trainer.averaged():
         each = list(each_likelihood(trainer.model, trainer.codec, windows))
-    keys = [(w.piece, int(w.targets[:5].sum()), len(w.targets)) for w, _ in each]
-    order = sorted(range(len(each)), key=lambda i: keys[i])
+    place = {id(window): i for i, window in enumerate(windows)}
+    each.sort(key=lambda pair: place[id(pair[0])])
     return {
         "row": name,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "cpu_minutes": round(spent / 60, 2),
         "steps": trainer.step,
         "events": trainer.tokens,
-        "nats": [round(each[i][1].nats_390, 3) for i in order],
-        "notes": [each[i][1].notes_390 for i in order],
+        "nats": [round(one.nats_390, 3) for _, one in each],
+        "notes": [one.notes_390 for _, one in each],
     }
 
 
@@ -134,7 +128,7 @@ def table(file: Path) -> None:
         drawn = rng.integers(len(nats), size=(2000, len(nats)))
         low, high = np.quantile(difference[drawn].sum(1) / notes[drawn].sum(1), [0.025, 0.975])
         print(
-            f"| {name} | {row['parameters'] / 1e6:.2f} M | {row['events'] / 1e3:,.0f} k "
+            f"| {name} | {row['parameters'] / 1e6:.2f} M | {row['cpu_minutes']:.1f} "
             f"| {nats.sum() / notes.sum():.3f} "
             f"| {difference.sum() / notes.sum():+.3f} ({low:+.3f} to {high:+.3f}) |"
         )
@@ -144,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpora", nargs="*", type=Path)
     parser.add_argument("--only", default=";".join(ROWS), help="names of rows, ; between them")
-    parser.add_argument("--minutes", type=float, default=2.5)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--output", type=Path, default=Path("note_ablations.jsonl"))
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
@@ -154,7 +148,7 @@ def main() -> None:
     torch.set_num_threads(1)
     corpus, judged = (Corpus(path) for path in options.corpora)
     for name in options.only.split(";"):
-        row = measured(name, corpus, judged, options.minutes)
+        row = measured(name, corpus, judged, options.steps)
         with options.output.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(

@@ -11,6 +11,8 @@ loss, backward, clipping, AdamW) over random tokens:
     fourier   distances as learned sums of waves, 32 a head
     fourier-16  the same with 16 a head, as the bundled models have
 
+With `--notes` it is the note-level model beside one over 390 events: see `train_notes.py`.
+
 On a CPU time is CPU seconds of one thread, float32, one window of 2048 tokens; on CUDA it is
 seconds, bfloat16, more windows. Rates are medians over the rounds; `of plain` is the median of what
 each round gave. Memory is the highest the process took above what it had before the model was
@@ -28,7 +30,6 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -40,6 +41,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import train_notes
+from train_notes import resident
 
 from espressivo.configs import TransformerConfig
 from espressivo.models import MusicTransformer
@@ -62,17 +65,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "fourier-16": {"position": "fourier", "frequencies": 16},
 }
 MIB = 2**20
-
-
-def resident(peak: bool) -> int:
-    """Bytes of memory this process has, or at most had."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return used if platform.system() == "Darwin" else used * 1024
-    name = "VmHWM:" if peak else "VmRSS:"
-    lines = [line.split() for line in status.read_text().splitlines()]
-    return next(int(words[1]) * 1024 for words in lines if words[0] == name)
 
 
 class Clock:
@@ -256,6 +248,9 @@ def parsed() -> Any:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--notes", action="store_true", help="the note-level model instead")
+    parser.add_argument("--threads", type=int, default=2, help="of each process, with --notes")
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     cuda = options.device == "cuda"
@@ -268,15 +263,20 @@ def parsed() -> Any:
 
 def main() -> None:
     options = parsed()
-    if any(os.environ.get(name) != "1" for name in THREADS):  # read when libraries are loaded
-        environment = os.environ | dict.fromkeys(THREADS, "1")
+    threads = str(options.threads if options.notes else 1)
+    if any(os.environ.get(name) != threads for name in THREADS):  # read when libraries are loaded
+        environment = os.environ | dict.fromkeys(THREADS, threads)
         os.execve(sys.executable, [sys.executable, *sys.argv], environment)
-    print(HEAD.strip())
-    results = []
-    for size in options.sizes:
-        for result in measure(size, options):
-            results.append(result)
-            print(row(result), flush=True)
+    if options.notes:
+        results = train_notes.measure(options)
+        print(train_notes.table(results))
+    else:
+        print(HEAD.strip())
+        results = []
+        for size in options.sizes:
+            for result in measure(size, options):
+                results.append(result)
+                print(row(result), flush=True)
     report = {
         "results": results,
         "device": processor(options.device),

@@ -128,6 +128,8 @@ def begin(folder: Path, options: argparse.Namespace) -> None:
         sys.exit(f"{folder} holds no run yet; begin it with --data DATA")
     if not options.data.is_dir():
         sys.exit(f"{options.data} is no folder of data; see --help")
+    recipe = RECIPES[options.recipe]
+    inputs = {name: found(options.data, name) for name in recipe["corpora"]}
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "source").exists():
         subprocess.run(
@@ -143,9 +145,8 @@ def begin(folder: Path, options: argparse.Namespace) -> None:
             ],
             check=True,
         )
-    recipe = RECIPES[options.recipe]
-    for name in recipe["corpora"]:
-        prepare(folder, options.data, name)
+    for name, files in inputs.items():
+        prepare(folder, name, files, options.data / CORPORA[name][1])
     commit = subprocess.run(
         ["git", "-C", str(folder / "source"), "rev-parse", "HEAD"],
         check=True, capture_output=True, text=True,
@@ -162,22 +163,27 @@ def begin(folder: Path, options: argparse.Namespace) -> None:
     draft.replace(folder / "recipe.json")
 
 
-def prepare(folder: Path, data: Path, name: str) -> None:
+def found(data: Path, name: str) -> list[Path]:
+    """Return the folders or archives of a corpus of the run."""
+    parts, table = CORPORA[name]
+    files = []
+    for part in parts:
+        there = [path for path in (data / part, data / f"{part}.tar.xz") if path.exists()]
+        if not there:
+            sys.exit(f"{data} holds neither {part}/ nor {part}.tar.xz, which the run learns from")
+        files.append(there[0])
+    if not (data / table).is_file():
+        sys.exit(f"{data / table} is missing: it says which pieces are for training")
+    return files
+
+
+def prepare(folder: Path, name: str, files: list[Path], table: Path) -> None:
     """Prepare a corpus of the run unless it is there; it goes on where it was interrupted."""
     out = folder / "corpora" / name
     if (out / "corpus.json").is_file():
         return
-    parts, table = CORPORA[name]
-    inputs = []
-    for part in parts:
-        found = [data / part, data / f"{part}.tar.xz"]
-        inputs.append(next((path for path in found if path.exists()), None))
-        if inputs[-1] is None:
-            sys.exit(f"{data} holds neither {part}/ nor {part}.tar.xz, which the run learns from")
-    if not (data / table).is_file():
-        sys.exit(f"{data / table} is missing: it says which pieces are for training")
-    command = [sys.executable, "-m", "espressivo.cli", "prepare", *map(str, inputs)]
-    command += ["-o", str(out), "--splits", str(data / table), "--name", name]
+    command = [sys.executable, "-m", "espressivo.cli", "prepare", *map(str, files)]
+    command += ["-o", str(out), "--splits", str(table), "--name", name]
     environment = {**os.environ, "PYTHONPATH": str(folder / "source" / "src")}
     subprocess.run(command, check=True, env=environment)
 
@@ -264,11 +270,30 @@ def train(folder: Path, options: argparse.Namespace) -> int:
                     "loss": round(sum(recent) / len(recent), 4),
                 }
                 if step.evaluation:
-                    line["validation_per_note"] = round(step.evaluation.per_note, 4)
+                    line["validation_per_note_390"] = round(validation(trainer, corpora[0]), 4)
                 before = spent
                 with (run.parent / "hours.jsonl").open("a") as log:
                     log.write(json.dumps(line) + "\n")
     return 0
+
+
+def validation(trainer: Any, corpus: Any) -> float:
+    """Return nats per note of the averages, conditioned on nothing, at that of 390 events."""
+    from espressivo.training.likelihood import likelihood, spread_windows
+
+    model, codec, config = trainer.model_config, trainer.codec, trainer.config
+    windows = spread_windows(
+        corpus,
+        "validation",
+        codec,
+        model.context,
+        config.evaluation_windows,
+        model,
+        (),
+        coarse=True,
+    )
+    with trainer.averaged():
+        return likelihood(trainer.model, codec, windows).per_note_390
 
 
 def others_running() -> int:
@@ -306,7 +331,7 @@ def release(folder: Path, options: argparse.Namespace) -> int:
     found = ends or sorted((folder / "run" / "checkpoints").glob("step-*"))
     if not found:
         sys.exit(f"{folder} holds no checkpoint yet")
-    print(checkpoint.release(found[-1], options.release))
+    print(checkpoint.release(found[-1], options.release, dtype="int8"))
     return 0
 
 
@@ -316,11 +341,11 @@ def status(folder: Path) -> dict[str, Any]:
         lines = [json.loads(line) for line in (folder / "hours.jsonl").read_text().splitlines()]
     except FileNotFoundError:
         sys.exit(f"{folder} holds no run, or one that has not saved yet")
-    validation = [line for line in lines if "validation_per_note" in line]
+    found = [line for line in lines if "validation_per_note_390" in line]
     return {
         "core_hours": round(sum(line["cpu_seconds"] for line in lines) / 3600, 2),
         **{key: lines[-1][key] for key in ("step", "events", "events_per_second", "loss")},
-        "validation_per_note": validation[-1]["validation_per_note"] if validation else None,
+        "validation_per_note_390": found[-1]["validation_per_note_390"] if found else None,
     }
 
 

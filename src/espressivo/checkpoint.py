@@ -1,6 +1,6 @@
 """Weights, configuration and codec in one folder that is enough on its own.
 
-    model.safetensors   the weights, as float32 or, in a release, float16
+    model.safetensors   the weights, as float32 or, in a release, float16 or int8 rows with scales
     config.json         model, codec, vocabulary fingerprint; the card: training, corpus, metrics
     manifest.json       SHA-256 and size of every other file, checked on every load
 
@@ -36,6 +36,9 @@ CODEC_KINDS: dict[str, type[MidiLike] | type[NoteTuple] | type[NoteEvents]] = {
     "note-tuple": NoteTuple,
     "note-events": NoteEvents,
 }
+
+SCALE = ".scale"
+"""What follows the name of an int8 matrix in that of its rows' scales, float32."""
 
 Weights = Mapping[str, NDArray[Any]]
 C = TypeVar("C")
@@ -155,18 +158,19 @@ def folders(parent: Path, prefix: str) -> list[Path]:
 def release(
     source: Path | str,
     path: Path,
-    dtype: Literal["float16", "float32"] = "float16",
+    dtype: Literal["float32", "float16", "int8"] = "float16",
     card: Mapping[str, Any] | None = None,
     extra: Mapping[str, bytes | Path] | None = None,
 ) -> Path:
     """Write a checkpoint, or the best of a run, as one to give away: weights, config and card.
 
-    Half as large in float16; what float16 cannot hold is refused. `card` adds to the card,
-    `extra` adds files, such as a licence.
+    Half as large in float16; what float16 cannot hold is refused. With int8 the rows of matrices
+    are 8-bit whole numbers, each row with a scale of its own, and all else is float16: a quarter.
+    `card` adds to the card, `extra` adds files, such as a licence.
     """
     origin = find(source)
     checkpoint = load(origin)
-    weights = {name: _cast(origin, name, w, dtype) for name, w in checkpoint.weights.items()}
+    weights = _stored(origin, checkpoint.weights, dtype)
     about = {**checkpoint.card, **(card or {}), "dtype": dtype, "released_from": checkpoint.digest}
     save(path, replace(checkpoint, weights=weights, card=about), extra)
     return Path(path)
@@ -184,6 +188,21 @@ def described(config: ModelConfig, codec: Codec | NoteEvents) -> dict[str, dict[
         "model": {"kind": kind_of(config), **asdict(config)},
         "codec": {"kind": kind, **asdict(codec)},  # type: ignore[arg-type]  # every codec is a dataclass
     }
+
+
+def _stored(path: Path, weights: Weights, dtype: str) -> dict[str, NDArray[Any]]:
+    """Return weights as a release keeps them."""
+    if dtype != "int8":
+        return {name: _cast(path, name, w, dtype) for name, w in weights.items()}
+    stored: dict[str, NDArray[Any]] = {}
+    for name, array in weights.items():
+        if array.ndim != 2:
+            stored[name] = _cast(path, name, array, "float16")
+            continue
+        scale = np.abs(array).max(1, keepdims=True).astype(np.float32) / 127
+        stored[name] = np.rint(array / np.where(scale > 0, scale, 1)).astype(np.int8)
+        stored[name + SCALE] = scale[:, 0]
+    return stored
 
 
 def _cast(path: Path, name: str, weights: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -237,9 +256,14 @@ def _weights(path: Path) -> dict[str, NDArray[Any]]:
         stored = load_file(path / "model.safetensors")
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path}/model.safetensors: cannot be read ({error})") from error
+    scales = {name: stored.pop(name) for name in list(stored) if name.endswith(SCALE)}
     for name, array in stored.items():
-        if array.dtype.kind != "f":
+        if array.dtype == np.int8 and name + SCALE in scales:
+            stored[name] = array * scales.pop(name + SCALE)[:, None]
+        elif array.dtype.kind != "f":
             raise CheckpointError(f"{path}/model.safetensors: {name} is {array.dtype}, not float")
+    if scales:
+        raise CheckpointError(f"{path}/model.safetensors: {next(iter(scales))} scales nothing")
     return {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
 
 

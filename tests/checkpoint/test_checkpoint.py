@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save
 
 from espressivo import checkpoint
 from espressivo.checkpoint import Checkpoint
@@ -256,3 +257,30 @@ def test_the_best_of_a_run_is_found_before_its_newest(tmp_path):
     checkpoint.save(run / "best-00000001", made())
     assert checkpoint.find(run).name == "best-00000001"
     assert checkpoint.find(run / "best-00000001") == run / "best-00000001"
+
+
+def test_a_release_of_8_bits_is_a_quarter_and_nearly_the_same(tmp_path):
+    rng = np.random.default_rng(1)
+    big = {"a": rng.normal(size=(64, 256)).astype("f4"), "b": rng.normal(size=5).astype("f4")}
+    big["a"][3] = 0.0  # a row of nothing has nothing to be scaled by
+    checkpoint.save(tmp_path / "whole", made(weights=big))
+    path = checkpoint.release(tmp_path / "whole", tmp_path / "small", dtype="int8")
+    sizes = [(tmp_path / x / "model.safetensors").stat().st_size for x in ("whole", "small")]
+    assert sizes[1] < 0.3 * sizes[0]
+    after = checkpoint.load(path)
+    assert after.card["dtype"] == "int8"
+    for name, array in big.items():
+        assert after.weights[name].dtype == np.float32
+        worst = np.abs(array).max(-1, keepdims=True) / 127 / 2
+        assert (np.abs(after.weights[name] - array) <= worst + 1e-3 * np.abs(array)).all(), name
+
+
+@pytest.mark.parametrize("lost", ["a", "a.scale"])
+def test_8_bit_rows_and_their_scales_belong_together(lost, tmp_path):
+    checkpoint.save(tmp_path / "whole", made())
+    path = checkpoint.release(tmp_path / "whole", tmp_path / "small", dtype="int8")
+    stored = load_file(path / "model.safetensors")
+    del stored[lost]
+    reseal(path, "model.safetensors", save(stored))
+    with pytest.raises(CheckpointError, match=r"model.safetensors: a(\.scale)? "):
+        checkpoint.load(path)

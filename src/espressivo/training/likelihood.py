@@ -92,7 +92,7 @@ def likelihood(model: Model, codec: AnyCodec, windows: Iterable[Window]) -> Like
 def together(parts: Iterable[Likelihood]) -> Likelihood:
     """Add up the likelihoods of sets of windows; CorpusError if they hold no token."""
     total = sum(parts, Likelihood())
-    if not total.tokens:
+    if not (total.tokens or total.notes_390):
         raise CorpusError("nothing to evaluate: the performances hold no notes")
     return total
 

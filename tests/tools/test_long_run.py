@@ -1,0 +1,124 @@
+"""The long run begins, goes on, ends well and is counted, by one command."""
+
+import csv
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).parents[2]
+TOOL = HOME / "tools" / "long_run.py"
+SMALL = (
+    "model.layers=1",
+    "model.width=32",
+    "model.heads=2",
+    "model.key_dim=8",
+    "model.feed_forward=32",
+    "model.head_hidden=32",
+    "model.context=32",
+    "training.batch=2",
+    "training.length=32",
+    "training.short=0",
+    "training.warmup=2",
+    "training.save_every=3",
+    "training.evaluate_every=3",
+    "training.evaluation_windows=2",
+)
+
+
+@pytest.fixture
+def tool():
+    spec = importlib.util.spec_from_file_location("long_run", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    (folder / "giantmidi").mkdir(parents=True)
+    files = sorted((HOME / "tests" / "samples").glob("giantmidi*.mid"))
+    rows = []
+    for number, split in enumerate(("train", "validation")):
+        name = f"giantmidi/Field__{number}.mid"
+        shutil.copy(files[0], folder / name)
+        rows.append({"path": name, "split": split, "composer": "John Field"})
+    with (folder / "splits.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "split", "composer"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def command(*words):
+    return subprocess.run(
+        [sys.executable, str(TOOL), *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.needs_torch
+@pytest.mark.slow
+def test_it_begins_goes_on_decays_and_is_released(tmp_path, data):
+    pytest.importorskip("torch")
+    folder = tmp_path / "run"
+    settings = [word for one in SMALL for word in ("--set", one)]
+    begun = command(folder, "--data", data, "--recipe", "permissive", *settings, "--deadline", 15)
+    try:
+        assert begun.returncode == 0, begun.stderr
+        first = json.loads(command(folder, "--status").stdout)
+        assert first["step"] >= 3
+        assert first["validation_per_note_390"] > 0
+        again = command(folder, "--deadline", 10)
+        assert again.returncode == 0, again.stderr
+        assert f"going on from step {first['step']}" in again.stdout
+        second = json.loads(command(folder, "--status").stdout)
+        assert second["step"] > first["step"]
+        assert second["core_hours"] >= first["core_hours"]
+        ended = command(folder, "--decay", 2)
+        assert ended.returncode == 0, ended.stderr
+        (last,) = folder.glob("decay-*/run/checkpoints/step-*")
+        assert last.name == f"step-{second['step'] + 2:08d}"
+        released = command(folder, "--release", tmp_path / "release")
+        assert released.returncode == 0, released.stderr
+        card = json.loads((tmp_path / "release" / "config.json").read_text())["card"]
+        assert card["dtype"] == "int8"
+        assert card["step"] == second["step"] + 2
+    finally:
+        subprocess.run(
+            ["git", "-C", str(HOME), "worktree", "remove", "--force", str(folder / "source")],
+            check=False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Chopin, Frédéric", "Frédéric Chopin"),
+        ("Carreño, Teresa (1853-1917)", "Teresa Carreño"),
+        ("Alexander Scriabin", "Aleksandr Scriabin"),
+        ("Johann Sebastian Bach", "Johann Sebastian Bach"),
+    ],
+)
+def test_composers_have_one_name(tool, name, plain):
+    assert tool.composer(name) == plain
+
+
+def test_data_that_lacks_something_is_named(tmp_path, data):
+    assert "begin it with --data" in command(tmp_path / "run").stderr
+    wrong = command(tmp_path / "run", "--data", tmp_path / "nowhere")
+    assert "is no folder of data" in wrong.stderr
+
+
+def test_a_folder_in_the_checkout_is_refused(data):
+    refused = command(HOME / "out" / "run", "--data", data)
+    assert refused.returncode == 1
+    assert "lies in the checkout" in refused.stderr
+
+
+def test_no_run_has_no_status(tmp_path):
+    assert "holds no run" in command(tmp_path, "--status").stderr
