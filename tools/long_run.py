@@ -27,9 +27,11 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,14 @@ def main() -> int:
     for name in ("decay", "deadline", "init"):
         if getattr(options, name) is not None:
             command += [{"init": "--from"}.get(name, f"--{name}"), str(getattr(options, name))]
-    return subprocess.run(["nice", "-n", "19", *command], env=environment, check=False).returncode
+    process = subprocess.Popen(
+        ["nice", "-n", "19", *command], env=environment, start_new_session=True
+    )
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # it saves and ends
 
 
 def parsed() -> argparse.Namespace:
@@ -217,6 +226,7 @@ def train(folder: Path, options: argparse.Namespace) -> int:
     from espressivo.training.train import Trainer
     from espressivo.training.windows import labels_of
 
+    yield_processor()
     recipe = json.loads((folder / "recipe.json").read_text())
     corpora = tuple(Corpus(folder / "corpora" / name) for name in recipe["corpora"])
     by_path = _by_stored_path(recipe["composers"], corpora)
@@ -275,6 +285,12 @@ def train(folder: Path, options: argparse.Namespace) -> int:
                 with (run.parent / "hours.jsonl").open("a") as log:
                     log.write(json.dumps(line) + "\n")
     return 0
+
+
+def yield_processor() -> None:
+    """Let other sessions go first: where Linux groups processes by session, nice does not."""
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
 
 
 def validation(trainer: Any, corpus: Any) -> float:

@@ -219,6 +219,8 @@ def _short(verdict: Evaluation) -> dict[str, Any]:
         "nats_per_second": round(total.per_second, 4),
         "skipped": [f"{name}: {reason}" for name, reason in verdict.skipped],
     }
+    if total.per_note_390 is not None:
+        facts["nats_per_note_of_390_events"] = round(total.per_note_390, 4)
     if interval is not None:
         facts["nats_per_token_95_%"] = f"{interval[0]:.4f} to {interval[1]:.4f}"
     return facts

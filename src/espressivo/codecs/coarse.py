@@ -39,6 +39,12 @@ class Coarse:
     codec: NoteEvents
     grid: MidiLike = EVENTS_390
 
+    @property
+    def exact(self) -> bool:
+        """Whether the codec tells apart all that the grid does; else likelihoods do not compare."""
+        steps = self.codec.steps_per_second % self.grid.steps_per_second
+        return not steps and not self.grid.bin_size % self.codec.keyboard.bin_size
+
     def rows(self, performance: Performance) -> NDArray[np.int64]:
         """Return the codec's rows of a performance put on the coarse grid, Int[n, 6]."""
         return self.codec.encode(self.grid.quantize(performance))

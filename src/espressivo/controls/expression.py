@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from espressivo.controls.control import Rows, Sounding, Values
+from espressivo.controls.control import EDGE, Rows, Sounding, Values
 from espressivo.errors import ConfigError
 from espressivo.performance import PEDAL_DOWN, SUSTAIN, Performance
 
@@ -54,7 +54,8 @@ class MeanVelocity(_OneNumber):
     def measure(self, performance: Performance, times: Values) -> Values:
         """Return the means from each time on, [t, 1]."""
         notes = performance.notes
-        first, last = (np.searchsorted(notes["onset"], times + x) for x in (-1e-6, self.horizon))
+        ahead = (0.0, self.horizon)
+        first, last = (np.searchsorted(notes["onset"], times + x - EDGE) for x in ahead)
         total = np.append(0, np.cumsum(notes["velocity"], dtype=np.int64))
         mean = (total[last] - total[first]) / np.maximum(last - first, 1)
         values: Values = np.where(last > first, mean, self.default)[:, None]

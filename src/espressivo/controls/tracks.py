@@ -45,7 +45,7 @@ def parse(name: str, text: str) -> Values:
 
     A key such as "C major" or "f# minor" is a histogram: see `key`.
     """
-    if name == "notes-per-second":
+    if name != "pitch-class-histogram":
         return CONTROLS[name].check(_numbers(name, text))
     parts = [part.strip() for part in text.strip("[]() ").split(";")]
     rows = [key(part) if re.match(r"\s*[a-gA-G]", part) else _numbers(name, part) for part in parts]
@@ -75,7 +75,8 @@ def _numbers(name: str, text: str) -> Values:
     try:
         return np.array([float(part) for part in text.strip("[]() ").split(",")])
     except ValueError as error:
-        example = {"notes-per-second": "4, or 2,8,2"}.get(
-            name, "2,0,1,0,2,1,0,2,0,1,0,1 or C major"
-        )
+        example = {
+            "notes-per-second": "4, or 2,8,2",
+            "pitch-class-histogram": "2,0,1,0,2,1,0,2,0,1,0,1 or C major",
+        }.get(name, f"{CONTROLS[name].default[0]:g}")
         raise ConfigError(f"{name}={text} must be numbers with commas; try {example}") from error

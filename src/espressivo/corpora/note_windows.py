@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
@@ -118,11 +119,19 @@ class NoteWindows:
         """Raise ConfigError for windows that cannot be."""
         if self.length < 1:
             raise ConfigError(f"length={self.length} must be at least 1; try 512")
-        if len(self.parts) != len(self.corpora) or min(self.parts) < 1:
+        if len(self.parts) != len(self.corpora) or min(self.parts, default=0) < 1:
             raise ConfigError(
                 f"parts={self.parts} must be a whole number from 1 on for each of "
                 f"{len(self.corpora)} corpora"
             )
+        known = set(self.labels.composer_of.values())
+        for name in self.labels.composers:
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                raise ConfigError(
+                    f"composers: no piece by {name!r} is known; "
+                    + (f"did you mean {close[0]!r}?" if close else "leave it out")
+                )
 
     def __len__(self) -> int:
         """Return the number of windows after which the first corpus is visited again."""
@@ -169,6 +178,7 @@ class NoteWindows:
 
     @cached_property
     def _places(self) -> list[_Places]:
+        _require_pedal(self.corpora, self.split)
         return [_Places(corpus, self.split, self.length) for corpus in self.corpora]
 
     @cached_property
@@ -201,6 +211,19 @@ class _Places:
         number = int(np.searchsorted(self._ends, place, side="right"))
         within = place - (int(self._ends[number - 1]) if number else 0)
         return self._pieces[number], within * self.notes
+
+
+def _require_pedal(corpora: Sequence[Corpus], split: str) -> None:
+    """Raise CorpusError where nobody ever moves the sustain pedal."""
+    for corpus in corpora:
+        for piece in corpus.split(split):
+            if (corpus.controls(piece)["number"] == SUSTAIN).any():
+                return
+    raise CorpusError(
+        f"{corpora[0].path}: no piece of split {split!r} moves the sustain pedal, which note "
+        "events need; prepare files that have it, or train a preset that folds it into the notes, "
+        "such as performance-rnn"
+    )
 
 
 def _excerpt(

@@ -18,6 +18,7 @@ import numpy as np
 from espressivo import checkpoint
 from espressivo.checkpoint import Checkpoint
 from espressivo.codecs import NoteEvents
+from espressivo.codecs.coarse import Coarse
 from espressivo.configs import (
     MelodyTransformerConfig,
     ModelConfig,
@@ -168,7 +169,7 @@ class Judge:
                 continue
             config = self.checkpoint.config
             windows = list(windows_of([performance], codec, self.length, config, self.told))
-            if isinstance(codec, NoteEvents):
+            if isinstance(codec, NoteEvents) and Coarse(codec).exact:
                 windows += windows_of(
                     [performance], codec, self.length, config, self.told, coarse=True
                 )
