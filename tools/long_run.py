@@ -263,10 +263,10 @@ def train(folder: Path, options: argparse.Namespace) -> int:
     )
     print(f"going on from step {trainer.step}" if trainer.resumed else "begun", flush=True)
     recent: list[float] = []
-    before, busy = 0.0, 0.0
+    before, busy = 0.0, 1.0
     with interruptible() as asked:
         for step in trainer.steps(options.deadline or float("inf"), asked):
-            busy = 0.9 * busy + 0.1 * (others_running() > 0)
+            busy = 0.8 * busy + 0.2 * (others_running() > 0)
             torch.set_num_threads(1 if busy > 0.5 else os.cpu_count() or 1)
             recent = [*recent[-99:], step.loss]
             if step.saved or step.evaluation:

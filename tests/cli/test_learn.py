@@ -12,6 +12,12 @@ TINY = (
     "training.evaluation_length=64", "training.evaluation_windows=2",
 )  # fmt: skip
 
+NOTES = (
+    "train", "note-transformer-tiny", "corpus", "-o", "notes", "training.batch=2",
+    "training.length=32", "training.steps=3", "training.evaluate_every=3",
+    "training.evaluation_length=32", "training.evaluation_windows=2",
+)  # fmt: skip
+
 
 @pytest.fixture
 def corpus(run, samples, tmp_path):
@@ -81,6 +87,67 @@ def test_a_model_is_trained_told_judged_and_played(corpus, run, tmp_path):
     assert "nats_per_note: " in out
 
     assert run("generate", "--model", "run", "--seconds", "2", "-o", "a.mid")[0] == 0
+
+
+def test_a_model_of_note_events_is_trained_and_judged_but_not_played_yet(corpus, run, tmp_path):
+    pytest.importorskip("torch")
+    code, out, err = run(*NOTES, "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert (facts["step"], facts["end"]) == (3, "finished")
+    assert '"kind": "note-events"' in err.splitlines()[0]
+
+    for where in (("--corpus", corpus, "--split", "test"), ("--midi", "midi", "--limit", "1")):
+        code, out, _ = run("evaluate", "notes", *where, "--json")
+        judged = json.loads(out)
+        assert code == 0
+        assert 15 < judged["per_note_390"] < judged["per_note"] < 30
+        assert judged["notes_390"] == pytest.approx(judged["notes"], abs=2)
+        assert judged["pieces"][0]["per_note_390"] > 0
+        assert "key" in judged["told"]
+
+    code, out, err = run("generate", "--model", "notes", "--seconds", "2", "-o", "a.mid")
+    assert (code, out) == (2, "")
+    assert err.startswith("espressivo: a note-transformer cannot be played")
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "a.mid").exists()
+
+
+def test_only_390_events_are_compared_with_note_events(corpus, run):
+    pytest.importorskip("torch")
+    run("train", *TINY)
+    told = json.loads(run("evaluate", "run", "--midi", "midi", "--limit", "1", "--json")[1])
+    assert told["per_note_390"] is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("codec.velocity_bins=32", "are 740 classes, the codec has 708"),
+        ("codec.pedal_levels=3", "pedal_levels=3 must be one of 2, 4 and 8"),
+        ("model.controls=tuba", "controls: no 'tuba'; known are notes-per-second"),
+        ("training.grow=-5", "must be steps from 0 on"),
+        ("training.augmentation.curve=0.5", "curve=0.5 must be a factor from 1 on"),
+    ],
+)
+def test_settings_that_make_no_run_of_note_events_are_one_sentence(setting, words, corpus, run):
+    pytest.importorskip("torch")
+    code, out, err = run(*NOTES, setting)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_corpus_without_pedals_and_a_composer_nobody_knows_are_refused(corpus, run, tmp_path):
+    pytest.importorskip("torch")
+    code, _, err = run(*NOTES, "model.composers=Nobody")
+    assert (code, "no piece by 'Nobody' is known" in err) == (2, True)
+    for file in (tmp_path / "midi").iterdir():
+        write_midi(read_midi(file).replace(controls=[]), file)
+    assert run("prepare", "midi", "-o", "dry", "--workers", "0")[0] == 0
+    code, _, err = run(*(word.replace("corpus", "dry") for word in NOTES))
+    assert code == 2
+    assert "dry: no piece of split 'train' moves the sustain pedal" in err.splitlines()[-1]
 
 
 def test_a_finished_run_goes_on_when_asked_for_more(corpus, run):

@@ -13,6 +13,7 @@ from espressivo.performance import SOFT, SUSTAIN, Event, Performance
 from tests.strategies import performances
 
 CODEC = EVENT_CODECS["note-events"]
+FINE = NoteEvents(steps_per_second=200)
 SHIFT, KIND, VELOCITY, DURATION, SHIFT_RESIDUAL, DURATION_RESIDUAL = range(6)
 TIMES = [  # with all but the first, rests are cut and notes are clipped
     {},
@@ -218,7 +219,7 @@ def test_fields_stand_one_after_another(codec):
 
 
 def test_the_classes_of_the_registered_codec():
-    assert CODEC.sizes == (272, 132, 127, 272)
+    assert CODEC.sizes == (272, 132, 64, 272)
     assert (CODEC.sustain(1), CODEC.begin, CODEC.end) == (129, 130, 131)
     assert CODEC.start.tolist() == [0, 130, -1, -1, 0, -1]
 
@@ -231,11 +232,11 @@ def test_pedals_come_first_and_then_notes_from_the_lowest_key():
         [(0.5, 1.5, 64, 81, 0), (0.5, 1.0, 60, 1, 0)],
         [(0.5, SOFT, 127, 0), (0.5, SUSTAIN, 127, 0), (1.0, SOFT, 0, 0), (1.5, SUSTAIN, 3, 0)],
     )
-    assert NoteEvents(soft_pedal=True).encode(played).tolist() == [
+    assert NoteEvents(steps_per_second=200, soft_pedal=True).encode(played).tolist() == [
         [100, 129, -1, -1, 0, -1],
         [0, 131, -1, -1, 0, -1],
         [0, 60, 0, 99, 0, 0],
-        [0, 64, 80, 136, 0, 7],
+        [0, 64, 40, 136, 0, 7],
         [100, 130, -1, -1, 0, -1],
         [100, 128, -1, -1, 0, -1],
     ]
@@ -279,7 +280,7 @@ def test_a_pedal_still_down_is_lifted_with_the_last_note(fields):
 
 def test_the_soft_pedal_is_lifted_with_the_last_note_too():
     played = Performance([(0, 1, 60, 61, 0)], [(0.5, SOFT, 100, 0), (2.0, SOFT, 127, 0)])
-    said = NoteEvents(soft_pedal=True).quantize(played).controls
+    said = NoteEvents(steps_per_second=200, soft_pedal=True).quantize(played).controls
     assert said[["time", "number", "value"]].tolist() == [(0.5, SOFT, 127), (1.0, SOFT, 0)]
     assert len(CODEC.quantize(played).controls) == 0
 
@@ -304,11 +305,11 @@ def test_levels_span_the_pedal_and_stay_when_played_again(levels):
 
 
 def test_the_end_comes_when_the_last_key_is_released():
-    rows = CODEC.encode(Performance([(0, 3.0, 60, 64, 0), (1.0, 1.5, 64, 64, 0)]))
-    end = CODEC.ended(rows)
-    assert end.tolist() == [153, CODEC.end, -1, -1, 0, -1]
-    assert CODEC.shifts(end[None]).tolist() == [400]
-    assert CODEC.ended(rows[:0]).tolist() == [0, CODEC.end, -1, -1, 0, -1]
+    rows = FINE.encode(Performance([(0, 3.0, 60, 64, 0), (1.0, 1.5, 64, 64, 0)]))
+    end = FINE.ended(rows)
+    assert end.tolist() == [153, FINE.end, -1, -1, 0, -1]
+    assert FINE.shifts(end[None]).tolist() == [400]
+    assert FINE.ended(rows[:0]).tolist() == [0, FINE.end, -1, -1, 0, -1]
 
 
 @given(codec=codecs(), performance=performances())
@@ -329,13 +330,13 @@ def test_silence_is_no_rows():
 
 
 def test_events_come_when_time_passes_them():
-    decoder = CODEC.decoder()
-    held, again, down = [0, 60, 63, 99, 0, 0], [60, 60, 79, 9, 0, 0], [0, 129, -1, -1, 0, -1]
-    assert decoder.push(held) == [Event(0.0, "on", 60, 64)]
+    decoder = FINE.decoder()
+    held, again, down = [0, 60, 31, 99, 0, 0], [60, 60, 40, 9, 0, 0], [0, 129, -1, -1, 0, -1]
+    assert decoder.push(held) == [Event(0.0, "on", 60, 63)]
     assert decoder.sounding == {60: 0.0}
     assert decoder.push(down) == [Event(0.0, "control", SUSTAIN, 127)]
     assert decoder.push(down) == []
-    assert decoder.push(again) == [Event(0.3, "off", 60), Event(0.3, "on", 60, 80)]
+    assert decoder.push(again) == [Event(0.3, "off", 60), Event(0.3, "on", 60, 81)]
     assert decoder.time == 0.3
     assert decoder.ended(0.34) == []
     assert decoder.ended(0.35) == [Event(0.35, "off", 60)]
@@ -365,7 +366,7 @@ def test_a_codec_that_cannot_be_is_refused(fields, words):
 
 @pytest.mark.parametrize("number", [SUSTAIN, SOFT])
 def test_a_time_beyond_the_grid_is_refused(number):
-    codec = NoteEvents(soft_pedal=True)
+    codec = NoteEvents(steps_per_second=200, soft_pedal=True)
     with pytest.raises(CodecError, match=r"1e\+300 s is too late for steps of 1/200 s"):
         codec.encode(Performance([], [(1e300, number, 127, 0)]))
     with pytest.raises(CodecError, match=r"e\+300 s is too late"):

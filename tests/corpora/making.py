@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espressivo.corpora import Corpus, prepare
+from espressivo.corpora import Corpus, Piece, prepare
 from espressivo.midi import midi_bytes
 from espressivo.performance import SOFT, SUSTAIN, Performance
 
@@ -40,6 +40,26 @@ def prepared(inputs, out: Path, **settings) -> Corpus:
     for _ in prepare(inputs, out, **{"workers": 0, **settings}):
         pass
     return Corpus(out)
+
+
+def written(path: Path, pieces: dict[str, Performance], source: str = "folder") -> Corpus:
+    """A corpus of performances to be trained on whose times are no file's ticks."""
+    path.mkdir(parents=True)
+    first, moved, lines = 0, 0, []
+    for name, piece in pieces.items():
+        notes, moves = len(piece.notes), len(piece.controls)
+        row = Piece(
+            name, "train", name, "CC0", source, 0, first, notes, moved, moves, piece.duration
+        )
+        lines.append(json.dumps(row._asdict()) + "\n")
+        first, moved = first + notes, moved + moves
+    for what in ("notes", "controls"):
+        rows = [getattr(piece, what) for piece in pieces.values()]
+        np.save(path / f"{what}-00000.npy", np.concatenate(rows))
+    (path / "pieces.jsonl").write_text("".join(lines))
+    card = {"format": 1, "name": path.name, "licence": "CC0", "sha256": "0" * 64}
+    (path / "corpus.json").write_text(json.dumps(card))
+    return Corpus(path)
 
 
 def stored(corpus: Path) -> dict[str, dict]:

@@ -7,7 +7,7 @@ import numpy as np
 from espressivo.codecs import MidiLike
 from espressivo.configs import LstmConfig, TransformerConfig
 from espressivo.corpora import Corpus, Piece
-from espressivo.performance import CONTROL, NOTE
+from espressivo.performance import CONTROL, NOTE, SUSTAIN
 from espressivo.training import TrainingConfig
 
 CODEC = MidiLike(steps_per_second=20, max_shift=20, velocity_bins=4)
@@ -39,21 +39,31 @@ def broken_chords(root, bars, rng):
     return np.array(rows, dtype=NOTE)
 
 
-def write_corpus(path, splits, apart=1):
+def pedalled(bars):
+    """The pedal down in every fourth bar."""
+    moves = [
+        (1.6 * bar + at, SUSTAIN, value, 0)
+        for bar in range(0, bars, 4)
+        for at, value in ((0.1, 127), (1.5, 0))
+    ]
+    return np.array(moves, dtype=CONTROL)
+
+
+def write_corpus(path, splits, apart=1, pedal=False):
     """Store pieces of 12 bars and more, their keys so many semitones apart."""
     path.mkdir()
     rng = np.random.default_rng(0)
     notes = [broken_chords(48 + apart * i, 12 + i, rng) for i, _ in enumerate(splits)]
-    first, pieces = 0, []
-    for number, (split, rows) in enumerate(zip(splits, notes, strict=True)):
+    moves = [pedalled(12 + i if pedal else 0) for i, _ in enumerate(splits)]
+    first, moved, pieces = 0, 0, []
+    for number, (split, rows, controls) in enumerate(zip(splits, notes, moves, strict=True)):
         name = f"piece-{number}"
         seconds = float(rows["offset"].max())
-        pieces.append(
-            Piece(name, split, name, "CC0", "made up", 0, first, len(rows), 0, 0, seconds)
-        )
-        first += len(rows)
+        stored = (0, first, len(rows), moved, len(controls), seconds)
+        pieces.append(Piece(name, split, name, "CC0", "made up", *stored))
+        first, moved = first + len(rows), moved + len(controls)
     np.save(path / "notes-00000.npy", np.concatenate(notes))
-    np.save(path / "controls-00000.npy", np.zeros(0, dtype=CONTROL))
+    np.save(path / "controls-00000.npy", np.concatenate(moves))
     lines = [json.dumps(piece._asdict()) + "\n" for piece in pieces]
     (path / "pieces.jsonl").write_text("".join(lines))
     card = {"format": 1, "name": "made up", "licence": "CC0", "sha256": "0" * 64}

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from espressivo.presets import preset
 from espressivo.presets.music_transformer import noam_peak
 from espressivo.training import TrainingConfig
 from tests.training.made import CODEC, LSTM, TRANSFORMER
@@ -21,6 +22,15 @@ def rate(schedule, step, warmup=10, steps=110):
 def test_constant_rises_and_stays():
     assert [rate("constant", s) for s in (1, 5, 10, 11, 110)] == [0.1, 0.5, 1, 1, 1]
     assert rate("constant", 1, warmup=0) == 1
+
+
+def test_constant_falls_to_zero_over_the_last_steps_and_only_there():
+    factors = [optim.factor("constant", step, 10, 110, decay=4) for step in range(110)]
+    assert factors[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
+    assert factors[10:106] == [1] * 96
+    assert factors[106:] == [1, 0.75, 0.5, 0.25]
+    assert optim.factor("constant", 110, 10, 110, decay=4) == 0
+    assert [optim.factor("constant", n, 0, 2, decay=4) for n in range(2)] == [0.5, 0.25]
 
 
 def test_linear_falls_to_zero():
@@ -68,6 +78,24 @@ def test_muon_iterates_as_published(shape):
     torch.testing.assert_close(optim.orthogonal(matrix).double(), x, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(16, 80), (80, 16), (16, 16)])
+def test_muon_in_16_bits_is_close_to_muon_in_32(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    exact, rounded = optim.orthogonal(matrix), optim.orthogonal(matrix, bfloat16=True)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    assert (rounded - exact).norm() / exact.norm() < 0.06
+    values = torch.linalg.svdvals(rounded)
+    assert (values.min() > 0.3, values.max() < 1.3) == (True, True)
+
+
+def test_muon_iterates_in_the_arithmetic_of_the_run():
+    model = models.build(TRANSFORMER, len(CODEC.vocabulary))
+    for precision in ("float32", "bfloat16"):
+        config = TrainingConfig(optimizer="muon", precision=precision)
+        assert optim.optimizers(model, config)[1].bfloat16 == (precision == "bfloat16")
+
+
 def test_muon_moves_as_worked_out_by_hand():
     weights = torch.nn.Parameter(torch.ones(4, 1))
     muon = optim.Muon([weights], lr=0.1, weight_decay=0.5)
@@ -87,6 +115,18 @@ def test_muon_takes_hidden_matrices_and_leaves_the_rest_to_adamw():
     assert len(taken) == 4 * TRANSFORMER.layers
     left = [names[id(p)] for group in adam.param_groups for p in group["params"]]
     assert sorted(taken + left) == sorted(names.values())
+
+
+def test_muon_takes_the_hidden_matrices_of_a_note_transformer():
+    found = preset("note-transformer-tiny")
+    model = models.build(found.model, len(found.codec.vocabulary))
+    adam, muon = optim.optimizers(model, found.training)
+    names = {id(p): name for name, p in model.named_parameters()}
+    taken = {names[id(p)].split(".")[0] for group in muon.param_groups for p in group["params"]}
+    left = {names[id(p)].split(".")[0] for group in adam.param_groups for p in group["params"]
+            if p.ndim == 2}  # fmt: skip
+    assert taken == {"layers", "head"}
+    assert left == {"embedding", "embedding_of_field", "conditioning", "output"}
 
 
 def test_decay_spares_biases_and_norms():

@@ -59,7 +59,7 @@ class NoteEvents:
     pedal has anyway.
     """
 
-    steps_per_second: int = 200
+    steps_per_second: int = 100
     velocity_bins: int = 64
     pedal_levels: int = 2
     soft_pedal: bool = False
