@@ -17,8 +17,10 @@ from tests.strategies import performances
 
 GRID = NoteEvents(steps_per_second=100, velocity_bins=32)
 """What tells apart as much as the grid does, and no more."""
+FINE = NoteEvents(steps_per_second=200)
 FINER = [
     NoteEvents(),
+    FINE,
     GRID,
     NoteEvents(steps_per_second=400, velocity_bins=127, pedal_levels=4),
     NoteEvents(steps_per_second=200, velocity_bins=100, pedal_levels=8, soft_pedal=True),
@@ -100,11 +102,11 @@ def cell(codec, field, value):
 
 
 def test_cells_are_what_rounding_by_hand_gives():
-    assert cell(NoteEvents(), SHIFT, 0) == {0: 1}
-    assert cell(NoteEvents(), SHIFT, 3) == {5: 1, 6: 1}  # 25 and 30 ms, halves up
-    assert cell(NoteEvents(), SHIFT, 200) == {152: 0.0625, 153: 0.0625}  # 1.995 and 2 s
-    assert cell(NoteEvents(), DURATION, 0) == {0: 1, 1: 1}  # 5 and 10 ms: nothing lasts for 0
-    assert cell(NoteEvents(), VELOCITY, 1) == {2: 1, 3: 1}  # velocities 5, 6 and 7, 8
+    assert cell(FINE, SHIFT, 0) == {0: 1}
+    assert cell(FINE, SHIFT, 3) == {5: 1, 6: 1}  # 25 and 30 ms, halves up
+    assert cell(FINE, SHIFT, 200) == {152: 0.0625, 153: 0.0625}  # 1.995 and 2 s
+    assert cell(FINE, DURATION, 0) == {0: 1, 1: 1}  # 5 and 10 ms: nothing lasts for 0
+    assert cell(FINE, VELOCITY, 1) == {2: 1, 3: 1}  # velocities 5, 6 and 7, 8
     assert cell(NoteEvents(steps_per_second=400), DURATION, 0) == dict.fromkeys(range(5), 1)
 
 
@@ -120,13 +122,13 @@ def test_a_pedal_of_many_levels_is_down_from_its_middle():
 
 def test_a_performance_is_put_on_the_coarse_grid_first():
     played = Performance([(0.013, 0.052, 60, 67, 0)], [(0.0, SUSTAIN, 70, 0), (1.0, SUSTAIN, 3, 0)])
-    rows = Coarse(NoteEvents()).rows(played)
+    rows = Coarse(FINE).rows(played)
     assert rows.tolist() == [
         [0, 129, -1, -1, 0, -1],
         [2, 60, 32, 7, 0, 0],
         [136, 128, -1, -1, 6, -1],
     ]
-    assert Coarse(NoteEvents()).values(rows).tolist() == [
+    assert Coarse(FINE).values(rows).tolist() == [
         [0, 129, -1, -1],
         [1, 60, 16, 3],
         [99, 128, -1, -1],

@@ -17,7 +17,7 @@ from espressivo.errors import ConfigError, CorpusError
 from espressivo.performance import SUSTAIN, Performance
 from tests.corpora.making import music, written
 
-CODEC = NoteEvents()
+CODEC = NoteEvents(steps_per_second=200)
 START = CODEC.start[: len(FIELDS)].tolist()
 UP, DOWN = CODEC.sustain(0), CODEC.sustain(1)
 ALL = ("notes-per-second", "mean-velocity", "pedal-share", "pitch-class-histogram", "key")
@@ -162,6 +162,15 @@ def test_length_is_after_how_many_windows_the_first_corpus_comes_again(three):
     alone = windows(three[0])
     assert len(alone) == sum(-(-n // 27) for n in (300, 90, 40))
     assert len(windows(*three, parts=(2, 3, 1))) == len(alone) * 6 // 2
+
+
+def test_windows_say_which_corpora_they_are_of(three):
+    assert windows(*three[:2], parts=(3, 1)).facts == {
+        "corpora": ["maestro", "giantmidi"],
+        "licences": ["CC0", "CC0"],
+        "sha256": ["0" * 64, "0" * 64],
+        "parts": [3, 1],
+    }
 
 
 # -- rows ------------------------------------------------------------------------------------

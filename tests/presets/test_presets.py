@@ -1,6 +1,7 @@
 """Every preset builds, has the parameters its paper had, and says where it comes from."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,7 @@ def test_every_paper_has_a_tiny_twin_with_its_vocabulary(name):
         assert twin.codec == preset(name).codec
         assert twin.training.augmentation == preset(name).training.augmentation
         assert set(preset(name).deviations) < set(twin.deviations)
+        assert getattr(twin.model, "context", math.inf) >= twin.training.length
 
 
 def test_numbers_of_performance_rnn():

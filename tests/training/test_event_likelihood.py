@@ -23,7 +23,7 @@ events = pytest.importorskip("espressivo.training.event_likelihood")
 models = pytest.importorskip("espressivo.models")
 torch = pytest.importorskip("torch")
 
-FINE = NoteEvents()
+FINE = NoteEvents(steps_per_second=200)
 GRID = NoteEvents(steps_per_second=100, velocity_bins=32)
 SIZES = {
     "layers": 1, "width": 16, "heads": 2, "key_dim": 8, "feed_forward": 16, "head_hidden": 16,

@@ -98,6 +98,36 @@ def test_windows_of_two_corpora_are_trained_on_and_the_first_is_judged(corpus, o
     assert (released.codec, released.config) == (NOTES, LABELLED)
 
 
+def test_a_run_says_what_corpora_it_learns_from_and_goes_on_with_no_others(corpus, other, tmp_path):
+    run, own = tmp_path / "run", both(corpus, other)
+    train_to(trainer(run, corpus, windows=own), 3)
+    config = json.loads((run / "run.json").read_text())["config"]
+    assert config["windows"] == own.facts
+    assert config["corpus"]["name"] == "made up"
+    with pytest.raises(ConfigError, match=r"windows\.parts=\[2, 1\], this asks for \[1, 2\]"):
+        trainer(run, corpus, windows=replace(own, parts=(1, 2)))
+    with pytest.raises(ConfigError, match=r"windows\.corpora=.* this asks for None"):
+        train.Trainer(run, corpus, NOTES, LABELLED, CONFIG)
+    trainer(run, corpus, windows=replace(own, parts=(1, 2)), change=True)
+    assert "windows" not in trainer(tmp_path / "alone", corpus).resolved
+
+
+@pytest.mark.parametrize("change", [False, True])
+def test_a_run_of_before_that_says_no_windows_goes_on_and_then_does(
+    change, corpus, other, tmp_path
+):
+    run, own = tmp_path / "run", both(corpus, other)
+    before = train_to(trainer(run, corpus, windows=own), 3)
+    record = json.loads((run / "run.json").read_text())
+    del record["config"]["windows"]
+    (run / "run.json").write_text(json.dumps(record))
+    again = trainer(run, corpus, windows=own, change=change)
+    assert again.step == 3
+    whole = train_to(trainer(tmp_path / "whole", corpus, windows=own), 6)
+    assert before + train_to(again, 6) == whole
+    assert json.loads((run / "run.json").read_text())["config"]["windows"] == own.facts
+
+
 def test_a_model_learns_a_phrase_by_heart(tmp_path):
     corpus = write_corpus(tmp_path / "corpus", ["train", "validation"], apart=0, pedal=True)
     config = replace(
@@ -160,6 +190,9 @@ def test_a_run_that_never_falls_is_ended_by_a_fall(corpus, tmp_path):
     ("changes", "words"),
     [
         ({"decay": -1}, r"training\.decay=-1 must be at least 0"),
+        ({"decay": 5}, r"training\.decay=5 is for schedule=constant; linear has a fall of its own"),
+        ({"decay": 1, "schedule": "noam"}, r"leave decay at 0, or set training\.schedule=constant"),
+        ({"decay": 1, "schedule": "cosine"}, "cosine has a fall of its own"),
         ({"grow": (10, -1)}, r"training\.grow=\(10, -1\) must be steps from 0 on; try \(1000,\)"),
     ],
 )
@@ -174,11 +207,20 @@ def test_classes_that_are_not_those_of_the_codec_are_refused(corpus, tmp_path):
         train.Trainer(tmp_path / "run", corpus, NOTES, wrong, CONFIG)
 
 
-def test_a_piece_that_is_all_there_is_can_be_trained_on_but_not_judged(tmp_path):
-    alone = write_corpus(tmp_path / "corpus", ["train"], pedal=True)
-    run = trainer(tmp_path / "run", alone, replace(CONFIG, evaluate_every=1))
-    with pytest.raises(CorpusError, match="no piece in split 'validation'"):
-        list(run.steps())
+def test_a_corpus_with_nothing_to_judge_on_is_refused_before_the_first_step(tmp_path):
+    alone = write_corpus(tmp_path / "corpus", ["train", "test"], pedal=True)
+    run = trainer(tmp_path / "run", alone)
+    with pytest.raises(CorpusError, match=r"'validation', .* two pieces .* or a table of splits"):
+        next(run.steps())
+    assert run.step == 0
+    assert not list((tmp_path / "run").iterdir())  # free for a corpus that has one
+
+
+def test_a_finished_run_asks_for_nothing_to_judge_on(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", ["train", "validation"], pedal=True)
+    train_to(trainer(tmp_path / "run", corpus), 6)
+    corpus.pieces.pop()
+    assert not list(trainer(tmp_path / "run", corpus).steps())
 
 
 def test_models_without_labels_are_told_nothing_more():

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +137,17 @@ class NoteWindows:
     def __len__(self) -> int:
         """Return the number of windows after which the first corpus is visited again."""
         return len(self._places[0]) * sum(self.parts) // self.parts[0]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Which corpora the windows are of: names, licences, digests and parts."""
+        cards = [corpus.card for corpus in self.corpora]
+        return {
+            "corpora": [card.get("name") for card in cards],
+            "licences": [card.get("licence") for card in cards],
+            "sha256": [card.get("sha256") for card in cards],
+            "parts": list(self.parts),
+        }
 
     def sample(self, index: int) -> Sample:
         """Return window `index`."""

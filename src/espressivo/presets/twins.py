@@ -64,7 +64,7 @@ def tiny(preset: Preset) -> Preset:
             feed_forward=256,
             head_hidden=128,
             frequencies=8,
-            context=128,
+            context=256,
         )
     else:
         model = replace(preset.model, layers=2, width=128)

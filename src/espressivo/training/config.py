@@ -79,6 +79,11 @@ class TrainingConfig:
         for name in ("learning_rate", "matrix_learning_rate", "eps"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"training.{name}={getattr(self, name)} must be above zero")
+        if self.decay and self.schedule != "constant":
+            raise ConfigError(
+                f"training.decay={self.decay} is for schedule=constant; {self.schedule} has a fall "
+                "of its own: leave decay at 0, or set training.schedule=constant"
+            )
         if self.batch % self.accumulate:
             raise ConfigError(
                 f"training.accumulate={self.accumulate} must divide batch={self.batch}"

@@ -71,13 +71,19 @@ def _note_checkpoints(run: Path) -> None:
 
 
 def compare(trainer: Trainer, change: bool) -> None:
-    """Refuse to go on with a run that was begun with another configuration."""
+    """Refuse to go on with a run that was begun with another configuration.
+
+    Runs of before may not say of which corpora their windows are: they go on with any, and say it
+    from then on.
+    """
     try:
         trainer.run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{trainer.run} cannot be a run folder ({error.strerror})") from error
-    begun = record.read_record(trainer.run).get("config", {})
-    for key, before, now in record.differences(begun, trainer.resolved) if begun else ():
+    begun, asked = record.read_record(trainer.run).get("config", {}), trainer.resolved
+    if "windows" not in begun:
+        asked.pop("windows", None)
+    for key, before, now in record.differences(begun, asked) if begun else ():
         fixed = key.startswith(("model.", "codec.")) or key == "training.optimizer"
         if fixed or not change:
             raise ConfigError(

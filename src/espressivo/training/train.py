@@ -20,7 +20,8 @@ from espressivo.checkpoint import Checkpoint, described
 from espressivo.codecs import Codec, NoteEvents
 from espressivo.configs import ModelConfig
 from espressivo.corpora import Batch, Corpus, Window
-from espressivo.errors import CheckpointError, ConfigError, TrainingError
+from espressivo.corpora.note_windows import NoteWindows
+from espressivo.errors import CheckpointError, ConfigError, CorpusError, TrainingError
 from espressivo.models import Model, build
 from espressivo.training import state
 from espressivo.training.batches import Reading, nats_of
@@ -95,7 +96,8 @@ class Trainer:
         codec or optimiser. A new run takes its weights from the checkpoint or run `start`, if
         given: the next phase of a training. `card` goes into every checkpoint. `parallel` says
         how processes share the work, by default "ddp" if there are several. `windows` are
-        trained on in place of those of the corpus, which the run then is only judged on.
+        trained on in place of those of the corpus, which the run then is only judged on; run.json
+        says of which corpora those of note events are.
         """
         self.pace = Pace()
         self.run, self.corpus, self.codec, self.config = Path(run), corpus, codec, config
@@ -107,6 +109,7 @@ class Trainer:
             )
         self.model_config, self.device = model, self.ensemble.device
         self.given = dict(card or {})
+        self.trained_on = windows.facts if isinstance(windows, NoteWindows) else {}
         state.compare(self, change)
         with drawing(self.device, config.seed):
             self.model: Model = build(model, len(codec.vocabulary)).to(self.device)
@@ -136,13 +139,14 @@ class Trainer:
             **described(self.model_config, self.codec),
             "training": asdict(self.config),
             "corpus": {key: self.corpus.card.get(key) for key in ("name", "licence", "sha256")},
+            **({"windows": self.trained_on} if self.trained_on else {}),
         }
 
     @property
     def card(self) -> dict[str, Any]:
         """What a checkpoint says about where it comes from."""
         resolved = self.resolved
-        about = {key: resolved[key] for key in ("training", "corpus")}
+        about = {key: resolved[key] for key in ("training", "corpus", "windows") if key in resolved}
         where = {"step": self.step, "tokens": self.tokens}
         return {**self.given, **about, "versions": versions(), **where}
 
@@ -163,8 +167,11 @@ class Trainer:
 
         `deadline` is in seconds since this Trainer was made: training ends early enough to judge
         and save the model before. After every step `asked` tells whether to save and end: one
-        process that says so is enough. A loss that is not finite is a TrainingError.
+        process that says so is enough. A loss that is not finite is a TrainingError, and a corpus
+        without a piece to judge the model on a CorpusError before the first step.
         """
+        if not self.finished:
+            self._require_validation()
         with state.session(self) as session:
             if self.finished:
                 session["exit"] = "nothing left to do"
@@ -205,6 +212,13 @@ class Trainer:
         finally:
             self._swap()
         self.torn = False
+
+    def _require_validation(self) -> None:
+        if not any(piece.split == "validation" for piece in self.corpus.pieces):
+            raise CorpusError(
+                f"{self.corpus.path}: no piece in split 'validation', which the model is judged on "
+                "as it trains; at least two pieces are needed, or a table of splits"
+            )
 
     def _step(self, deadline: float, asked: Callable[[], bool]) -> Step:
         """Update once, judge and save if it is time, and write it down."""
