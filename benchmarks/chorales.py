@@ -34,8 +34,8 @@ from espressivo.corpora.batch import beside
 from espressivo.corpora.chorales import ChoraleWindows, chorale_windows, read_chorales
 from espressivo.midi import write_midi
 from espressivo.models.chorale_transformer import ChoraleTransformer
+from espressivo.models.model import cross_entropy
 from espressivo.presets.chorales import CHORALES, DEVIATIONS, ChoraleRow, small
-from espressivo.training.likelihood import loss_of
 from espressivo.training.optim import factor, optimizers
 from espressivo.training.record import hardware
 from espressivo.training.train import drawing
@@ -110,7 +110,7 @@ class Run:
         tokens = torch.from_numpy(batch).to(self.device)
         with drawing(self.device, self.seed, step):
             logits, _ = self.model(tokens[:, :-1].clamp(min=0))
-            loss = loss_of(logits, tokens[:, 1:])
+            loss = cross_entropy(logits, tokens[:, 1:])
             loss.backward()
         if config.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
@@ -196,7 +196,9 @@ def judge(model: ChoraleTransformer, windows: Sequence[Window]) -> NDArray[np.fl
     for group in (alike[i : i + 8] for i in range(0, len(alike), 8)):
         inputs = torch.from_numpy(beside([window.inputs for window in group], 0)).to(device)
         targets = torch.from_numpy(beside([window.targets for window in group], -1)).to(device)
-        nats = loss_of(model(inputs)[0], targets, "none").reshape(targets.shape).double().sum(1)
+        nats = (
+            cross_entropy(model(inputs)[0], targets, "none").reshape(targets.shape).double().sum(1)
+        )
         for window, one in zip(group, nats.tolist(), strict=True):
             scores[window.piece] += one, len(window.targets)
     return scores

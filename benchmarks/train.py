@@ -46,8 +46,8 @@ from train_notes import resident
 
 from espressivo.configs import TransformerConfig
 from espressivo.models import MusicTransformer
+from espressivo.models.model import cross_entropy
 from espressivo.training.config import TrainingConfig
-from espressivo.training.likelihood import loss_of
 from espressivo.training.optim import optimizers
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -117,7 +117,7 @@ def work(pipe: Connection, config: TransformerConfig, backend: str, options: Any
         model.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=clock.cuda):
             logits, _ = forward(tokens[:, :-1])
-        loss_of(logits, tokens[:, 1:]).backward()
+        cross_entropy(logits, tokens[:, 1:]).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
         for optimizer in adam:
             optimizer.step()

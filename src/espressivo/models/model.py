@@ -68,13 +68,16 @@ class Model(nn.Module):
         """
         state = None if source is None else self.start(len(tokens), source)
         logits, _ = self(tokens[:, :-1].clamp(min=0), state, controls)
-        each: Tensor = F.cross_entropy(
-            logits.float().flatten(0, 1),
-            tokens[:, 1:].flatten(),
-            ignore_index=-1,
-            reduction="none",
-        )
-        return each.view(len(tokens), -1)
+        return cross_entropy(logits, tokens[:, 1:], "none").view(len(tokens), -1)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "*b v"], targets: Int[Tensor, "*b"], reduction: str = "mean"
+) -> Tensor:
+    """Return the cross-entropy in nats, in float32; targets of -1 count for nothing."""
+    return F.cross_entropy(
+        logits.float().flatten(0, -2), targets.flatten(), ignore_index=-1, reduction=reduction
+    )
 
 
 def refuse_source(model: Model, source: object) -> None:

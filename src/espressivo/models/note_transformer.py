@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from espressivo.configs import NoteTransformerConfig
 from espressivo.models.attention.position import spread, waves
-from espressivo.models.model import Model, State, refuse_source
+from espressivo.models.model import Model, State, cross_entropy, refuse_source
 
 NAMES = ("shift", "kind", "velocity", "duration")
 
@@ -154,12 +154,7 @@ class NoteTransformer(Model):
         hidden, _ = self.forward(tokens[:, :-1], None, controls)
         events = tokens[:, 1:]
         each = [
-            F.cross_entropy(
-                logits.float().flatten(0, 1),
-                events[..., index].flatten(),
-                ignore_index=-1,
-                reduction="none",
-            )
+            cross_entropy(logits, events[..., index], "none")
             for index, logits in enumerate(self.field_logits(hidden, events))
         ]
         return torch.stack(each).sum(0).view(events.shape[:2])

@@ -145,8 +145,8 @@ class Trainer:
     @property
     def card(self) -> dict[str, Any]:
         """What a checkpoint says about where it comes from."""
-        resolved = self.resolved
-        about = {key: resolved[key] for key in ("training", "corpus", "windows") if key in resolved}
+        resolved, keys = self.resolved, ("training", "corpus", "windows")
+        about = {key: resolved[key] for key in keys if key in resolved}
         where = {"step": self.step, "tokens": self.tokens}
         return {**self.given, **about, "versions": versions(), **where}
 
