@@ -1,6 +1,7 @@
 """The long run begins, goes on, ends well and is counted, by one command."""
 
 import csv
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -65,7 +66,7 @@ def command(*words):
 @pytest.mark.slow
 def test_it_begins_goes_on_decays_and_is_released(tmp_path, data):
     pytest.importorskip("torch")
-    folder = tmp_path / "run"
+    folder, lost = tmp_path / "run", tmp_path / "lost"
     settings = [word for one in SMALL for word in ("--set", one)]
     begun = command(folder, "--data", data, "--recipe", "permissive", *settings, "--deadline", 15)
     try:
@@ -88,11 +89,26 @@ def test_it_begins_goes_on_decays_and_is_released(tmp_path, data):
         card = json.loads((tmp_path / "release" / "config.json").read_text())["card"]
         assert card["dtype"] == "int8"
         assert card["step"] == second["step"] + 2
+        release = tmp_path / "release"
+        anew = command(
+            lost, "--data", data, "--recipe", "permissive", *settings, "--deadline", 10,
+            "--from", release,
+        )  # fmt: skip
+        assert anew.returncode == 0, anew.stderr
+        assert json.loads((lost / "run" / "run.json").read_text())["parent"] == digest_of(release)
+        rates = [json.loads(x) for x in (lost / "run" / "metrics.jsonl").read_text().splitlines()]
+        assert rates[0]["learning_rate"] < rates[1]["learning_rate"]  # a warm-up
     finally:
-        subprocess.run(
-            ["git", "-C", str(HOME), "worktree", "remove", "--force", str(folder / "source")],
-            check=False,
-        )
+        for one in (folder, lost):
+            subprocess.run(
+                ["git", "-C", str(HOME), "worktree", "remove", "--force", str(one / "source")],
+                check=False,
+                capture_output=True,
+            )
+
+
+def digest_of(path):
+    return hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
