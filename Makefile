@@ -1,6 +1,6 @@
 # make demo   a new performance in out/: MIDI, sound and picture. Needs Python >= 3.11 and pip.
 # make test   the test suite, in its own environment with torch
-# make test-processes   training by several processes: torchrun, and a worker of Ray killed
+# make test-processes   training by several processes, a worker of Ray killed; the long runs
 # make test-kernels     the kernels of attention, interpreted, and compiled for a GPU
 # make lint   ruff and mypy
 # make bench  how fast; DATA=/folder/of/midi measures codecs on more than the samples
@@ -36,7 +36,7 @@ test-light:
 # A minute or two: each process imports torch anew.
 test-processes:
 	@tools/environment $(FULL) train,cluster dev
-	$(FULL)/bin/python -m pytest --nothing-missing -m slow tests/training $(ARGS)
+	$(FULL)/bin/python -m pytest --nothing-missing -m slow tests/training tests/tools $(ARGS)
 
 # The fused kernels of attention, interpreted on the processor, then compiled for a GPU. This
 # Triton stays apart, and out of constraints.txt: CUDA builds of torch bring the one they need.
