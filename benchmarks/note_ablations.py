@@ -138,7 +138,7 @@ def table(file: Path) -> None:
     base = np.array(rows["base"]["nats"])
     rng = np.random.default_rng(0)
     print(
-        "| | parameters | events seen | nats per note | beside base (95 %) |\n|---|---|---|---|---|"
+        "| | parameters | CPU minutes | nats per note | beside base (95 %) |\n|---|---|---|---|---|"
     )
     for name, row in rows.items():
         nats, notes = np.array(row["nats"]), np.array(row["notes"])

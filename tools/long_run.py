@@ -38,7 +38,7 @@ from typing import Any
 
 HOME = Path(__file__).resolve().parents[1]
 RECIPES: dict[str, dict[str, Any]] = {
-    "default": {"corpora": ["human", "giantmidi", "supra"], "parts": [5, 4, 1]},
+    "default": {"corpora": ["human", "giantmidi", "supra"], "parts": [8, 3, 1]},
     "permissive": {"corpora": ["giantmidi"], "parts": [1]},
 }
 """Which corpora a run is trained on, and how many of every sum of windows each gives."""
