@@ -74,12 +74,6 @@ ALIASES = {
     "Felix Mendelssohn Bartholdy": "Felix Mendelssohn",
 }
 """Other spellings of a composer's name than the one conditioned on."""
-MALLOC = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 34),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
-    "MALLOC_TOP_PAD_": str(1 << 28),
-}
-"""Keeps large tensors' memory: giving it back and asking again costs a fifth of the speed."""
 
 
 def main() -> int:
@@ -97,7 +91,7 @@ def main() -> int:
     if not (folder / "recipe.json").is_file():
         begin(folder, options)
     source = folder / "source"
-    environment = {**MALLOC, **os.environ, "PYTHONPATH": str(source / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(source / "src")}
     command = [sys.executable, str(source / "tools" / "long_run.py"), str(folder), "--worker"]
     for name in ("decay", "deadline", "init"):
         if getattr(options, name) is not None:
@@ -313,16 +307,19 @@ def validation(trainer: Any, corpus: Any) -> float:
 
 
 def others_running() -> int:
-    """Return how many other tasks run now; 0 where the system does not say.
+    """Return how many tasks of other processes run now; 0 where the system does not say.
 
     Threads that share a core with another process keep the others waiting at every product, so
-    beside one a single thread is faster.
+    beside one a single thread is faster. Our own threads go on running for a while after each
+    product, waiting for the next, and are not counted.
     """
     try:
         running = Path("/proc/loadavg").read_text().split()[3].partition("/")[0]
+        states = [task.read_text() for task in Path("/proc/self/task").glob("*/stat")]
     except (OSError, IndexError):
         return 0
-    return int(running) - 1
+    ours = sum(state.rpartition(")")[2].split()[0] == "R" for state in states)
+    return max(int(running) - ours, 0)
 
 
 def copied(folder: Path, decay: int) -> tuple[Path, int]:

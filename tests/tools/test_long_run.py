@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,14 @@ def test_a_folder_in_the_checkout_is_refused(data):
 
 def test_no_run_has_no_status(tmp_path):
     assert "holds no run" in command(tmp_path, "--status").stderr
+
+
+def test_another_process_is_seen(tool):
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        seen = [tool.others_running() for _ in range(200) if not time.sleep(0.01)]
+    finally:
+        other.kill()
+        other.wait()
+    assert min(seen) >= 0
+    assert max(seen) >= 1
