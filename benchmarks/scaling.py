@@ -112,8 +112,8 @@ def svg(runs: dict[float, list[Point]], line: Line, costs: dict[float, float]) -
         for point in found:
             x, y = at(point.cpu_seconds / 3600, point.nats)
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>')
-        x, y = fit[-1]
-        parts.append(f'<text x="{x - 4:.1f}" y="{y - 6:.1f}" fill="{colour}">{size:g} M</text>')
+        x, y = at(found[0].cpu_seconds / 3600, found[0].nats)
+        parts.append(f'<text x="{x + 6:.1f}" y="{y + 4:.1f}" fill="{colour}">{size:g} M</text>')
     parts.append(
         f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">core-hours</text>'
         f'<text x="14" y="{margin - 14}">nats per note</text></svg>'
